@@ -1,0 +1,65 @@
+"""The command line: commands, names, switches."""
+
+import click
+import pytest
+
+from watchtower_async.cli.command_line import parse_command_line
+
+
+def test_first_word_that_is_a_command_is_the_command() -> None:
+    """`plan` among options is the command, its neighbours stay what they are."""
+    line = parse_command_line(["--host", "unix:///x.sock", "plan", "--json", "web"], program="p")
+    assert line.command == "plan"
+    assert line.names == ("web",)
+    assert line.values["engine.host"] == "unix:///x.sock"
+    assert "--json" in line.switches
+
+
+def test_option_value_that_looks_like_a_command_is_a_value() -> None:
+    """The word after an option that takes a value is no command."""
+    line = parse_command_line(["-l", "plan"], program="p")
+    assert line.command == "run"
+    assert line.values == {"log.format": "plan"}
+
+
+def test_double_dash_makes_every_word_a_name() -> None:
+    """A container called like a command can be named."""
+    line = parse_command_line(["--run-once", "--", "plan", "--json"], program="p")
+    assert line.command == "run"
+    assert line.names == ("plan", "--json")
+
+
+def test_command_word_after_a_name_is_a_name() -> None:
+    """Only the first word can be a command."""
+    assert parse_command_line(["web", "plan"], program="p").names == ("web", "plan")
+
+
+def test_short_switches_can_be_joined() -> None:
+    """`-Rc` is `-R -c`, and a value may follow the last letter."""
+    line = parse_command_line(["-Rct5s", "web"], program="p")
+    assert line.values == {"schedule.run_once": "true", "update.cleanup": "true", "update.stop_timeout": "5s"}
+    assert line.names == ("web",)
+
+
+def test_switch_with_value_keeps_the_value() -> None:
+    """`--cleanup=false` is false, and the next word is still a name."""
+    line = parse_command_line(["--cleanup=false", "web"], program="p")
+    assert line.values == {"update.cleanup": "false"}
+    assert line.names == ("web",)
+
+
+@pytest.mark.parametrize("arguments", [["--no-such-flag"], ["--host"], ["plan", "--jsno"]])
+def test_unknown_or_incomplete_option_is_a_usage_error(arguments: list[str]) -> None:
+    """The parser refuses what it does not know."""
+    with pytest.raises(click.ClickException):
+        parse_command_line(arguments, program="p")
+
+
+def test_help_fits_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """The help is readable on a small terminal and lists the commands."""
+    with pytest.raises(click.exceptions.Exit):
+        parse_command_line(["--help"], program="watchtower-async")
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "Commands:" in text
+    assert "WATCHTOWER_POLL_INTERVAL" in text

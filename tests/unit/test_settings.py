@@ -1,0 +1,88 @@
+"""Options: parsing, precedence, problems."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from watchtower_async.errors import SettingsError
+from watchtower_async.settings import (
+    LogLevel,
+    build_settings,
+    declared_options,
+    parse_bool,
+    parse_duration,
+    unsupported_variables,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10s", 10), ("1m30s", 90), ("30", 30), ("1.5h", 5400), ("250ms", 0.25), ("-5s", -5), ("+2", 2), (".5s", 0.5)],
+)
+def test_duration_in_every_form_is_read(text: str, seconds: float) -> None:
+    """Go durations and bare seconds are understood."""
+    assert timedelta(seconds=seconds) == parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "s", "10 s", "10x", "1m-3s", "nan", "1e9h", "99999999999999999h", "١s"])
+def test_duration_that_is_none_is_refused(text: str) -> None:
+    """Nonsense is an error, not zero."""
+    with pytest.raises(ValueError, match=r"duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["yes", "TrUe", "", "2", "on"])
+def test_truth_value_outside_go_forms_is_refused(text: str) -> None:
+    """Only the forms of Go's ParseBool are truth values."""
+    with pytest.raises(ValueError, match="true or false"):
+        parse_bool(text)
+
+
+def test_command_line_beats_environment_beats_default() -> None:
+    """Precedence is command line, environment, default."""
+    environ = {"WATCHTOWER_LOG_LEVEL": "warn", "WATCHTOWER_TIMEOUT": "20"}
+    settings = build_settings(command_line={"log.level": "debug"}, environ=environ)
+    assert settings.log.level is LogLevel.DEBUG
+    assert settings.update.stop_timeout == timedelta(seconds=20)
+    assert settings.schedule.interval == timedelta(days=1)
+
+
+def test_empty_environment_value_counts_as_unset() -> None:
+    """An empty variable is as if it were not there."""
+    assert build_settings(command_line={}, environ={"WATCHTOWER_RUN_ONCE": ""}).schedule.run_once is False
+
+
+def test_all_problems_are_listed_at_once() -> None:
+    """A user with three wrong values sees three problems."""
+    environ = {"WATCHTOWER_CLEANUP": "maybe", "WATCHTOWER_TIMEOUT": "-1s"}
+    with pytest.raises(SettingsError) as caught:
+        build_settings(command_line={"log.format": "xml"}, environ=environ)
+    assert len(caught.value.problems) == 3
+    assert any("--log-format" in problem for problem in caught.value.problems)
+
+
+def test_interval_below_a_second_is_a_second() -> None:
+    """The shortest interval is one second, as in Watchtower."""
+    environ = {"WATCHTOWER_POLL_INTERVAL": "0"}
+    assert build_settings(command_line={}, environ=environ).schedule.interval == timedelta(seconds=1)
+
+
+def test_variables_without_effect_are_named() -> None:
+    """A Watchtower setting that does nothing here is not silent."""
+    environ = {"WATCHTOWER_SCHEDULE": "@daily", "WATCHTOWER_CLEANUP": "true", "REPO_USER": "x", "HOME": "/"}
+    assert unsupported_variables(environ) == ("REPO_USER", "WATCHTOWER_SCHEDULE")
+
+
+def test_declarations_are_complete_and_distinct() -> None:
+    """Every option has a long flag first, a help text, and names nobody else has."""
+    options = list(declared_options())
+    flags = [flag for option in options for flag in option.flags]
+    assert len(flags) == len(set(flags))
+    assert all(option.name.startswith("--") and option.help.endswith(".") and option.group for option in options)
+
+
+def test_config_directory_is_taken_as_given() -> None:
+    """The directory is not expanded or resolved: the container's paths are literal."""
+    settings = build_settings(command_line={}, environ={"DOCKER_CONFIG": "/config"})
+    assert settings.registry.config_directory == Path("/config")

@@ -1,0 +1,252 @@
+"""Composition root: the only module that knows all classes, and the one root task group.
+
+The service is a loop of sessions beside a control socket. A signal ends it: a replacement in progress is brought to a
+safe point first (it puts its own container in order when it is cancelled), then everything is closed.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import structlog
+
+from watchtower_async import __version__
+from watchtower_async.credentials.store import CredentialStore, find_config_directory
+from watchtower_async.engine.address import EngineAddress, resolve_address
+from watchtower_async.engine.client import Engine, connect_engine
+from watchtower_async.engine.identity import SelfContainer, find_self, runs_in_container
+from watchtower_async.engine.spec import EngineFacts
+from watchtower_async.events import Announcer
+from watchtower_async.instance import owner_id
+from watchtower_async.registry.client import RegistryClient
+from watchtower_async.rollout.recovery import RecoveryReport, recover
+from watchtower_async.rollout.replacement import ReplacementSettings, Replacer
+from watchtower_async.session import Session, SessionPolicy, SessionReport
+from watchtower_async.settings import Settings, unsupported_variables
+from watchtower_async.telemetry.event_log import EventLog
+from watchtower_async.updates.plan import UpdatePlan
+from watchtower_async.updates.planner import Planner
+from watchtower_async.updates.scanner import Scanner
+from watchtower_async.updates.selection import SelectionPolicy
+from watchtower_async.web.control import Health, serve_control_socket
+from watchtower_async.web.health_check import state_directory
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+
+
+@dataclass(slots=True)
+class _Status:
+    """How the service is, for the health answer."""
+
+    started: datetime
+    sessions: int = 0
+    last: SessionReport | None = None
+    last_finished: datetime | None = None
+    next_session: datetime | None = None
+
+    def health(self) -> Health:
+        """Say how the service is. It is not well when its last session could not be carried through."""
+        failure = self.last.failure if self.last else None
+        detail = {
+            "version": __version__,
+            "sessions": self.sessions,
+            "last_session": self.last_finished.isoformat() if self.last_finished else None,
+            "next_session": self.next_session.isoformat() if self.next_session else None,
+            "problem": failure,
+        }
+        return Health(failure is None, detail)
+
+
+class App:
+    """The program, for one set of settings."""
+
+    def __init__(self, *, settings: Settings, environ: Mapping[str, str], command_as_name: str | None = None) -> None:
+        """`command_as_name` is the command's word where Watchtower would have taken it for a container name."""
+        self._settings = settings
+        self._environ = environ
+        self._command_as_name = command_as_name
+        self._log = structlog.get_logger()
+        configured = settings.state.directory
+        self._state = state_directory(environ, str(configured) if configured else None)
+
+    def run_service(self) -> int:
+        """Run sessions until a signal comes, or one with `--run-once`. Raises EngineUnavailableError at start."""
+        return anyio.run(self._run_service)
+
+    def make_plan(self) -> UpdatePlan:
+        """Make the plan of the next session. Raises EngineUnavailableError."""
+        return anyio.run(self._make_plan)
+
+    async def _make_plan(self) -> UpdatePlan:
+        async with self._session(holds_control_socket=False) as session:
+            return await session.make_plan()
+
+    async def _run_service(self) -> int:
+        status = _Status(started=datetime.now(UTC))
+        async with serve_control_socket(self._state, status.health) as control:
+            if control.problem is not None:
+                self._log.warning("updater.degraded", problem=control.problem)
+            async with self._session(holds_control_socket=control.is_held) as session:
+                return await self._until_signal(session, status)
+
+    async def _until_signal(self, session: Session, status: _Status) -> int:
+        exit_code = EXIT_DONE
+        async with anyio.create_task_group() as root:
+
+            async def work() -> None:
+                nonlocal exit_code
+                exit_code = await self._sessions(session, status)
+                root.cancel_scope.cancel()
+
+            root.start_soon(work, name="sessions")
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for number in signals:
+                    self._log.info("updater.stopped", signal=signal.Signals(number).name)
+                    root.cancel_scope.cancel()
+                    break
+        return exit_code
+
+    async def _sessions(self, session: Session, status: _Status) -> int:
+        schedule = self._settings.schedule
+        if schedule.run_once:
+            report = await self._one_session(session, status)
+            return EXIT_FAILED if schedule.exit_code and not report.is_good else EXIT_DONE
+        next_start = anyio.current_time()
+        while True:
+            # Counted from start to start; a session that overran is not made up for.
+            next_start = max(next_start + schedule.interval.total_seconds(), anyio.current_time())
+            wait = next_start - anyio.current_time()
+            status.next_session = datetime.now(UTC) + timedelta(seconds=wait)
+            self._log.info("schedule.next_session", at=status.next_session.isoformat(timespec="seconds"))
+            await anyio.sleep(wait)
+            await self._one_session(session, status)
+
+    async def _one_session(self, session: Session, status: _Status) -> SessionReport:
+        report = await session.run()
+        status.sessions += 1
+        status.last = report
+        status.last_finished = datetime.now(UTC)
+        return report
+
+    @asynccontextmanager
+    async def _session(self, *, holds_control_socket: bool) -> AsyncIterator[Session]:
+        """Connect everything a session needs. Raises EngineUnavailableError."""
+        inside = runs_in_container()
+        address = resolve_address(
+            host=self._settings.engine.host,
+            environ=self._environ,
+            inside_container=inside,
+            config_dir=self._settings.registry.config_directory,
+        )
+        location = find_config_directory(setting=self._settings.registry.config_directory, environ=self._environ)
+        store = CredentialStore(directory=location.directory)
+        async with connect_engine(address) as engine:
+            own = await find_self(engine) if inside else None
+            await self._say_hello(engine, address, location.directory, location.problem)
+            facts = await _engine_facts(engine)
+            async with RegistryClient(
+                credentials=store,
+                user_agent=f"watchtower_async/{__version__}",
+                insecure_hosts=frozenset(self._settings.registry.insecure_registries),
+            ) as registries:
+                scanner = Scanner(
+                    registries=registries,
+                    engine=engine,
+                    credentials=store,
+                    shares_loopback=shares_loopback(address=address, inside_container=inside, own=own),
+                )
+                own_id = own.id if own else None
+                planner = Planner(engine=engine, scanner=scanner, policy=self._selection_policy(own_id), facts=facts)
+                owner = owner_id(
+                    own_container_id=own_id, directory=self._state, holds_control_socket=holds_control_socket
+                )
+                yield self._compose(
+                    engine=engine, planner=planner, store=store, facts=facts, owner=owner, own_id=own_id
+                )
+
+    def _compose(
+        self,
+        *,
+        engine: Engine,
+        planner: Planner,
+        store: CredentialStore,
+        facts: EngineFacts,
+        owner: str,
+        own_id: str | None,
+    ) -> Session:
+        update = self._settings.update
+        replacer = Replacer(
+            engine=engine,
+            owner=owner,
+            facts=facts,
+            settings=ReplacementSettings(
+                monitor=update.monitor.total_seconds(), stop_timeout=int(update.stop_timeout.total_seconds())
+            ),
+        )
+
+        async def recover_here(only_report: bool) -> tuple[RecoveryReport, ...]:
+            return await recover(replacer=replacer, own_container_id=own_id, dry_run=only_report)
+
+        return Session(
+            engine=engine,
+            planner=planner,
+            replacer=replacer,
+            recover=recover_here,
+            credentials=store,
+            policy=SessionPolicy(monitor_only=update.monitor_only, cleanup=update.cleanup),
+            announcer=Announcer((EventLog(),)),
+        )
+
+    def _selection_policy(self, own_id: str | None) -> SelectionPolicy:
+        return SelectionPolicy(
+            names=self._settings.names,
+            label_enable=self._settings.selection.label_enable,
+            monitor_only=self._settings.update.monitor_only,
+            own_id=own_id,
+        )
+
+    async def _say_hello(
+        self, engine: Engine, address: EngineAddress, config_directory: Path, problem: str | None
+    ) -> None:
+        self._log.info(
+            "updater.started",
+            version=__version__,
+            engine=engine.name,
+            engine_version=engine.info.version,
+            engine_from=address.source,
+            credentials=str(config_directory),
+        )
+        if problem is not None:
+            self._log.warning("updater.degraded", problem=problem)
+        for name in unsupported_variables(self._environ):
+            self._log.warning("settings.no_effect", variable=name)
+        word = self._command_as_name
+        if word is not None and any(f"/{word}" in item.get("Names", ()) for item in await engine.list_containers()):
+            text = f"{word!r} was taken as the command, and a container has that name; put -- before it to name it"
+            self._log.warning("updater.degraded", problem=text)
+
+
+def shares_loopback(*, address: EngineAddress, inside_container: bool, own: SelfContainer | None) -> bool:
+    """Say whether our loopback interface is the engine's, so that `localhost:5000` means the same to both."""
+    if not address.is_local:
+        return False
+    if not inside_container:
+        return True
+    return own is not None and own.host_network
+
+
+async def _engine_facts(engine: Engine) -> EngineFacts:
+    info = await engine.system_info()
+    return EngineFacts(
+        api_version=engine.info.api_version,
+        is_podman=engine.info.is_podman,
+        host_name=str(info.get("Name", "")),
+        platform=f"{engine.info.os}/{engine.info.architecture}",
+    )

@@ -1,0 +1,165 @@
+"""The command line, derived from the declared options.
+
+The first word that is the name of a command is the command, all other words are container names; after `--` every word
+is a name. Options may stand anywhere. A switch takes a value only with `=` (`--cleanup=false`), as in Watchtower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import click
+
+from watchtower_async.settings import Option, declared_options
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """What was asked for: a command, option texts by key, container names, and the command's own switches."""
+
+    command: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    switches: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHelp:
+    """One command: its summary and its own switches, flag to help text."""
+
+    name: str
+    summary: str
+    switches: Mapping[str, str] = field(default_factory=dict)
+
+
+RUN = CommandHelp("run", "Keep running containers on the image their tag points to.")
+PLAN = CommandHelp(
+    "plan", "Show what a session would do, and why, without touching or pulling anything.",
+    {"--json": "Print the plan for programs."},
+)  # fmt: skip
+COMMANDS: Mapping[str, CommandHelp] = {PLAN.name: PLAN}
+
+
+def parse_command_line(arguments: Sequence[str], *, program: str) -> CommandLine:
+    """Read the arguments. Raises click.ClickException for a usage error and click.exceptions.Exit after `--help`."""
+    options = tuple(declared_options())
+    command, rest = split_command(arguments, options, COMMANDS)
+    described = COMMANDS[command] if command else RUN
+    rest, switch_values = _take_switch_values(rest, options)
+    given = _parse(described, rest, options, program)
+    names = tuple(given.pop("names"))
+    switches = frozenset(flag for flag in described.switches if given.pop(_identifier(flag)))
+    values = {option.key: given[_identifier(option.key)] for option in options}
+    texts = {key: "true" if value is True else value for key, value in values.items() if value not in (None, False)}
+    return CommandLine(described.name, {**texts, **switch_values}, names, switches)
+
+
+def split_command(
+    arguments: Sequence[str], options: Sequence[Option], commands: Collection[str]
+) -> tuple[str | None, list[str]]:
+    """Take the command out of the arguments, if their first word is one."""
+    takes_value = {flag for option in options if not option.is_switch for flag in option.flags}
+    skip = False
+    for index, argument in enumerate(arguments):
+        if skip:
+            skip = False
+        elif argument == "--":
+            break
+        elif argument.startswith("-") and argument != "-":
+            skip = _wants_next(argument, takes_value)
+        elif argument in commands:
+            return argument, [*arguments[:index], *arguments[index + 1 :]]
+        else:
+            break
+    return None, list(arguments)
+
+
+def _wants_next(argument: str, takes_value: Collection[str]) -> bool:
+    if argument.startswith("--"):
+        return argument in takes_value
+    for position, letter in enumerate(argument[1:], start=1):
+        if f"-{letter}" in takes_value:
+            return position == len(argument) - 1
+    return False
+
+
+def _take_switch_values(arguments: Sequence[str], options: Sequence[Option]) -> tuple[list[str], dict[str, str]]:
+    """Take `--switch=value` out of the arguments: the parser below knows only `--switch`."""
+    switches = {flag: option.key for option in options if option.is_switch for flag in option.flags}
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept: list[str] = []
+    values: dict[str, str] = {}
+    for argument in arguments[:end]:
+        flag, equals, text = argument.partition("=")
+        if equals and flag in switches:
+            values[switches[flag]] = text
+        else:
+            kept.append(argument)
+    return [*kept, *arguments[end:]], values
+
+
+def _parse(described: CommandHelp, arguments: list[str], options: Sequence[Option], program: str) -> dict[str, object]:
+    parameters: list[click.Parameter] = [_click_option(option) for option in options]
+    parameters.append(
+        click.Option(
+            ["--health-check", "health_check"], is_flag=True,
+            help="Ask the running updater how it is: exit code 0 when it is well.",
+        )
+    )  # fmt: skip
+    parameters += [
+        click.Option([flag, _identifier(flag)], is_flag=True, help=text) for flag, text in described.switches.items()
+    ]
+    parameters.append(click.Argument(["names"], nargs=-1, type=str, metavar="[CONTAINER]..."))
+    command = _GroupedCommand(described, parameters)
+    info = program if described is RUN else f"{program} {described.name}"
+    with command.make_context(info, arguments) as context:
+        given: dict[str, object] = dict(context.params)
+    given.pop("health_check")
+    return given
+
+
+def _click_option(option: Option) -> click.Option:
+    names = [*option.flags, _identifier(option.key)]
+    notes = [f"default {option.shown_default}"] if option.shown_default else []
+    if option.env:
+        notes.append(option.env)
+    text = f"{option.help} [{', '.join(notes)}]" if notes else option.help
+    if option.is_switch:
+        return click.Option(names, is_flag=True, default=False, help=text)
+    return click.Option(names, type=str, default=None, help=text, metavar=option.metavar)
+
+
+def _identifier(key: str) -> str:
+    return key.removeprefix("--").replace(".", "__").replace("-", "_")
+
+
+class _GroupedCommand(click.Command):
+    """A command whose help lists the options by group."""
+
+    def __init__(self, described: CommandHelp, parameters: list[click.Parameter]) -> None:
+        super().__init__(
+            described.name, params=parameters, help=described.summary,
+            context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 80},
+        )  # fmt: skip
+        self._described = described
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the option groups and, for the program itself, the commands."""
+        by_name = {parameter.name: parameter for parameter in self.get_params(ctx)}
+        for title, group in groupby(declared_options(), key=lambda option: option.group):
+            parameters = [by_name.pop(_identifier(option.key)) for option in group]
+            self._write(ctx, formatter, title, parameters)
+        self._write(ctx, formatter, "Other", [item for item in by_name.values() if isinstance(item, click.Option)])
+        if self._described is RUN:
+            with formatter.section("Commands"):
+                formatter.write_dl([(command.name, command.summary) for command in COMMANDS.values()])
+
+    def _write(
+        self, ctx: click.Context, formatter: click.HelpFormatter, title: str, parameters: Sequence[click.Parameter]
+    ) -> None:
+        records = [record for item in parameters if (record := item.get_help_record(ctx)) is not None]
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)

@@ -1,0 +1,57 @@
+"""Turns a command line into settings and runs the command.
+
+Exit codes: 0 done, 1 something failed, 2 updates available (`plan`), 3 no engine, 64 usage error (sysexits.h).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+
+import click
+
+from watchtower_async.cli.command_line import PLAN, parse_command_line
+from watchtower_async.errors import EngineUnavailableError, SettingsError
+from watchtower_async.settings import build_settings
+from watchtower_async.telemetry.logging import configure_logging
+
+EXIT_USAGE = 64
+EXIT_NO_ENGINE = 3
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the program and return its exit code."""
+    program = PurePath(arguments[0]).name if arguments else "watchtower-async"
+    if program == "__main__.py":
+        program = "watchtower-async"
+    try:
+        line = parse_command_line(arguments[1:], program=program)
+        settings = build_settings(command_line=line.values, environ=environ, names=line.names)
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        return _usage(program, (error.format_message(),))
+    except SettingsError as error:
+        return _usage(program, error.problems)
+    configure_logging(settings.log)
+    # The rest of the program is imported only now: `--help` and a usage error need none of it.
+    from watchtower_async.app import App  # noqa: PLC0415
+
+    app = App(settings=settings, environ=environ, command_as_name=line.command if program == "watchtower" else None)
+    try:
+        if line.command == PLAN.name:
+            from watchtower_async.cli.plan_command import run_plan  # noqa: PLC0415
+
+            return run_plan(app, as_json="--json" in line.switches)
+        return app.run_service()
+    except EngineUnavailableError as error:
+        print(f"{program}: {error}", file=sys.stderr)  # noqa: T201 - for the person who called, log or no log
+        return EXIT_NO_ENGINE
+
+
+def _usage(program: str, problems: Sequence[str]) -> int:
+    for problem in problems:
+        print(f"{program}: {problem}", file=sys.stderr)  # noqa: T201
+    print(f"Try '{program} --help'.", file=sys.stderr)  # noqa: T201
+    return EXIT_USAGE

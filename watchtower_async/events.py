@@ -1,0 +1,112 @@
+"""Facts that happened. Flows announce them; log, report and later history, metrics and pages listen.
+
+No flow knows who listens, and a listener's failure is its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from watchtower_async.updates.plan import PlanItem
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """A session began."""
+
+    session: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerJudged:
+    """It is known what happens to a container, and why."""
+
+    item: PlanItem
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacementStarted:
+    """A container is about to be replaced."""
+
+    item: PlanItem
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacementFinished:
+    """A replacement ended, one way or the other."""
+
+    item: PlanItem
+    outcome: str
+    reason: str
+    detail: tuple[str, ...]
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRemoved:
+    """An image that an update had left unused is gone."""
+
+    image_id: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacementRecovered:
+    """Something left over from an interrupted replacement was found."""
+
+    container: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """Something does not work as it should, and the updater goes on."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFailed:
+    """A session could not be carried through."""
+
+    session: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFinished:
+    """A session ended. `updated` counts replaced containers, `failed` failed, rolled back and unknown ones."""
+
+    session: str
+    scanned: int
+    updated: int
+    failed: int
+    duration: float
+
+
+Event = (
+    SessionStarted
+    | ContainerJudged
+    | ReplacementStarted
+    | ReplacementFinished
+    | ImageRemoved
+    | ReplacementRecovered
+    | Degraded
+    | SessionFailed
+    | SessionFinished
+)
+Listener = Callable[[Event], None]
+
+
+class Announcer:
+    """Hands each fact to every listener, in order."""
+
+    def __init__(self, listeners: tuple[Listener, ...] = ()) -> None:
+        self._listeners = listeners
+
+    def announce(self, event: Event) -> None:
+        """Tell all listeners."""
+        for listener in self._listeners:
+            listener(event)

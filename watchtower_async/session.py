@@ -1,0 +1,210 @@
+"""One session, from inventory to report: recover, plan, replace in order, clean up.
+
+A failure costs the container it happened to. Only an engine that goes away ends the session.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from watchtower_async.credentials.credential import Anonymous, Credential, registry_auth_header
+from watchtower_async.engine.client import Engine
+from watchtower_async.errors import CredentialError, EngineError, EngineUnavailableError
+from watchtower_async.events import (
+    Announcer,
+    ContainerJudged,
+    Degraded,
+    ImageRemoved,
+    ReplacementFinished,
+    ReplacementRecovered,
+    ReplacementStarted,
+    SessionFailed,
+    SessionFinished,
+    SessionStarted,
+)
+from watchtower_async.images.reference import Reference
+from watchtower_async.rollout.outcome import Outcome, OutcomeKind
+from watchtower_async.rollout.recovery import RecoveryReport
+from watchtower_async.rollout.replacement import ReplacementTarget
+from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
+from watchtower_async.updates.planner import Planner
+
+
+class Credentials(Protocol):
+    """The credential store, as a session needs it."""
+
+    async def reload(self) -> str | None:
+        """Read the configuration afresh; return what is wrong with it, None when all is well."""
+
+    async def credential_for(self, reference: Reference) -> Credential | Anonymous:
+        """Return the credential for an image. Raises CredentialError."""
+
+
+class Replacing(Protocol):
+    """Carries out one replacement."""
+
+    async def replace(self, target: ReplacementTarget) -> Outcome:
+        """Replace one container; every expected end is an outcome."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionPolicy:
+    """Settings of a session."""
+
+    monitor_only: bool
+    cleanup: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionReport:
+    """What a session did."""
+
+    session: str
+    plan: UpdatePlan | None
+    outcomes: tuple[tuple[PlanItem, Outcome], ...] = ()
+    failure: str | None = None
+
+    @property
+    def updated(self) -> int:
+        """Count the replaced containers."""
+        return sum(outcome.kind is OutcomeKind.UPDATED for _, outcome in self.outcomes)
+
+    @property
+    def failed(self) -> int:
+        """Count what failed, was rolled back or stayed unknown."""
+        bad = {OutcomeKind.FAILED, OutcomeKind.ROLLED_BACK, OutcomeKind.LOST}
+        unknown = sum(item.action is Action.UNKNOWN for item in self.plan.items) if self.plan else 0
+        return unknown + sum(outcome.kind in bad for _, outcome in self.outcomes)
+
+    @property
+    def scanned(self) -> int:
+        """Count the containers that were checked."""
+        return sum(item.action is not Action.LEAVE for item in self.plan.items) if self.plan else 0
+
+    @property
+    def is_good(self) -> bool:
+        """Say whether nothing failed and nothing stayed unknown."""
+        return self.failure is None and self.failed == 0
+
+
+Recover = Callable[[bool], Awaitable[tuple[RecoveryReport, ...]]]
+"""Recovers what an interrupted replacement left over; with True it only reports."""
+
+
+class Session:
+    """Runs sessions on one engine, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        planner: Planner,
+        replacer: Replacing,
+        recover: Recover,
+        credentials: Credentials,
+        policy: SessionPolicy,
+        announcer: Announcer,
+    ) -> None:
+        self._engine = engine
+        self._planner = planner
+        self._replacer = replacer
+        self._recover = recover
+        self._credentials = credentials
+        self._policy = policy
+        self._announcer = announcer
+
+    async def make_plan(self) -> UpdatePlan:
+        """Decide without touching or pulling anything; recovery only reports. Raises EngineUnavailableError."""
+        return await self._plan(only_report=True)
+
+    async def run(self) -> SessionReport:
+        """Run one session. Raises nothing that an engine or a registry can cause."""
+        session = secrets.token_hex(4)
+        started = time.monotonic()
+        self._announcer.announce(SessionStarted(session, self._engine.name))
+        try:
+            report = await self._run(session)
+        except EngineUnavailableError as error:
+            report = SessionReport(session=session, plan=None, failure=str(error))
+            self._announcer.announce(SessionFailed(session, str(error)))
+        except EngineError as error:
+            report = SessionReport(session=session, plan=None, failure=f"the engine refused: {error}")
+            self._announcer.announce(SessionFailed(session, report.failure or ""))
+        self._announcer.announce(
+            SessionFinished(
+                session=session,
+                scanned=report.scanned,
+                updated=report.updated,
+                failed=report.failed,
+                duration=time.monotonic() - started,
+            )
+        )
+        return report
+
+    async def _run(self, session: str) -> SessionReport:
+        plan = await self._plan(only_report=self._policy.monitor_only)
+        for item in plan.items:
+            self._announcer.announce(ContainerJudged(item))
+        outcomes = [(item, await self._replace(item)) for item in plan.updates]
+        if self._policy.cleanup:
+            await self._remove_unused([item for item, outcome in outcomes if outcome.kind is OutcomeKind.UPDATED])
+        return SessionReport(session=session, plan=plan, outcomes=tuple(outcomes))
+
+    async def _plan(self, *, only_report: bool) -> UpdatePlan:
+        problem = await self._credentials.reload()
+        if problem is not None:
+            self._announcer.announce(Degraded(problem))
+        repairs = await self._recover(only_report)
+        for repair in repairs:
+            self._announcer.announce(ReplacementRecovered(repair.name, repair.text))
+        return await self._planner.make(
+            repairs=tuple(f"{repair.name}: {repair.text}" for repair in repairs),
+            problems=(problem,) if problem else (),
+        )
+
+    async def _replace(self, item: PlanItem) -> Outcome:
+        started = time.monotonic()
+        self._announcer.announce(ReplacementStarted(item))
+        outcome = await self._outcome_of(item)
+        self._announcer.announce(
+            ReplacementFinished(
+                item=item,
+                outcome=str(outcome.kind),
+                reason=outcome.reason,
+                detail=outcome.detail,
+                duration=time.monotonic() - started,
+            )
+        )
+        return outcome
+
+    async def _outcome_of(self, item: PlanItem) -> Outcome:
+        assert item.reference is not None
+        assert item.published is not None
+        try:
+            credential = await self._credentials.credential_for(item.reference)
+        except CredentialError as error:
+            return Outcome(OutcomeKind.FAILED, str(error))
+        target = ReplacementTarget(
+            container_id=item.container_id,
+            name=item.name,
+            reference=item.reference,
+            digest=item.published,
+            registry_auth=registry_auth_header(credential, item.reference.credential_key),
+        )
+        return await self._replacer.replace(target)
+
+    async def _remove_unused(self, updated: list[PlanItem]) -> None:
+        """Remove the images that the updates left behind, unless something else uses or names them."""
+        for old_image, name in {item.image_id: item.image for item in updated}.items():
+            try:
+                image = await self._engine.inspect_image(old_image)
+                if image.get("RepoTags"):
+                    continue  # somebody tagged it, so somebody wants it
+                await self._engine.remove_image(old_image)
+            except EngineError:
+                continue  # still used, or gone already: both are fine
+            self._announcer.announce(ImageRemoved(old_image, name))

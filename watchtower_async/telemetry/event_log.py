@@ -1,0 +1,113 @@
+"""Writes announced facts to the log: one line per container, one per session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from watchtower_async.events import (
+    ContainerJudged,
+    Degraded,
+    Event,
+    ImageRemoved,
+    ReplacementFinished,
+    ReplacementRecovered,
+    ReplacementStarted,
+    SessionFailed,
+    SessionFinished,
+    SessionStarted,
+)
+from watchtower_async.updates.plan import HIDDEN_FROM_PEOPLE, Action, PlanItem
+from watchtower_async.updates.reason import ReasonCode
+
+_JUDGED: Mapping[Action, tuple[str, str]] = {
+    Action.UPDATE: ("info", "container.newer_image_found"),
+    Action.REPORT: ("info", "container.newer_image_found"),
+    Action.REFUSE: ("warning", "container.refused"),
+    Action.UNKNOWN: ("warning", "container.unknown"),
+    Action.LEAVE: ("debug", "container.left_alone"),
+    Action.NOTHING: ("debug", "container.up_to_date"),
+}
+_FINISHED: Mapping[str, str] = {
+    "updated": "info",
+    "skipped": "info",
+    "rolled_back": "error",
+    "failed": "error",
+    "lost": "critical",
+}
+
+
+class EventLog:
+    """A listener that logs."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+        self._said_once: set[str] = set()
+
+    def __call__(self, event: Event) -> None:
+        """Log one fact."""
+        match event:
+            case SessionStarted():
+                self._log.debug("session.started", session=event.session, host=event.engine)
+            case ContainerJudged(item):
+                self._judged(item)
+            case ReplacementStarted(item):
+                self._log.info("replacement.started", **_about(item))
+            case ReplacementFinished():
+                self._finished(event)
+            case ImageRemoved():
+                self._log.info("image.removed", image_id=event.image_id.removeprefix("sha256:")[:12], image=event.image)
+            case ReplacementRecovered():
+                self._log.warning("replacement.recovered", container=event.container, action=event.action)
+            case Degraded(problem):
+                self._log.warning("updater.degraded", problem=problem)
+            case SessionFailed():
+                self._log.error("session.failed", session=event.session, reason=event.reason)
+            case SessionFinished():
+                self._log.info(
+                    "session.finished",
+                    Failed=event.failed,
+                    Scanned=event.scanned,
+                    Updated=event.updated,
+                    notify="no",
+                    session=event.session,
+                    duration=round(event.duration, 3),
+                )
+
+    def _judged(self, item: PlanItem) -> None:
+        if item.reason.code in HIDDEN_FROM_PEOPLE:
+            return
+        level, identifier = _JUDGED[item.action]
+        if item.reason.code in {ReasonCode.LOCAL_IMAGE, ReasonCode.NOT_SUPPORTED, ReasonCode.ITSELF}:
+            level = self._first_time(item, level)
+        getattr(self._log, level)(identifier, **_about(item), reason=item.reason.text)
+
+    def _first_time(self, item: PlanItem, level: str) -> str:
+        # Said once at a visible level: the owner must know, but not every five minutes.
+        key = f"{item.container_id} {item.reason.code}"
+        if key in self._said_once:
+            return level
+        self._said_once.add(key)
+        return "info"
+
+    def _finished(self, event: ReplacementFinished) -> None:
+        level = _FINISHED.get(event.outcome, "warning")
+        extra: dict[str, Any] = {"detail": " | ".join(event.detail)} if event.detail else {}
+        getattr(self._log, level)(
+            f"replacement.{event.outcome}",
+            **_about(event.item),
+            reason=event.reason,
+            duration=round(event.duration, 3),
+            **extra,
+        )
+
+
+def _about(item: PlanItem) -> dict[str, Any]:
+    about: dict[str, Any] = {"container": item.name, "image": item.image}
+    if item.running is not None:
+        about["digest_from"] = item.running.short
+    if item.published is not None and item.published != item.running:
+        about["digest_to"] = item.published.short
+    return about

@@ -1,0 +1,260 @@
+"""From an engine's inventory to a complete plan. Reads only; nothing is pulled or touched.
+
+Engine calls: two for the inventory, one inspect per container that is stale or listed by image id, one per distinct
+old image of the stale ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import anyio
+
+from watchtower_async.engine.client import Engine, JsonObject
+from watchtower_async.engine.inventory import ContainerSummary, Inventory, take_inventory
+from watchtower_async.engine.spec import EngineFacts, Refusal, recreate
+from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError
+from watchtower_async.images.manifest import is_index_type
+from watchtower_async.images.platform import Platform, normalise
+from watchtower_async.images.reference import Reference, is_image_id
+from watchtower_async.registry.client import Published
+from watchtower_async.updates.ordering import dependencies, find_cycles, in_order
+from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan, action_for
+from watchtower_async.updates.reason import Reason, ReasonCode
+from watchtower_async.updates.scanner import Answer, Scanner, Unanswered, reason_for
+from watchtower_async.updates.selection import LeftAlone, SelectionPolicy, Watched, select
+from watchtower_async.updates.staleness import Checkable, Freshness, Verdict, checkable, judge, judge_platform
+
+ENGINE_READS_AT_ONCE = 8
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A watched container on its way to a plan item."""
+
+    watched: Watched
+    image_text: str
+    verdict: Verdict
+    checked: Checkable | None = None
+    published: Published | None = None
+    refusal: Refusal | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Planner:
+    """Makes the plan of one engine."""
+
+    def __init__(self, *, engine: Engine, scanner: Scanner, policy: SelectionPolicy, facts: EngineFacts) -> None:
+        self._engine = engine
+        self._scanner = scanner
+        self._policy = policy
+        self._facts = facts
+        self._reads = anyio.CapacityLimiter(ENGINE_READS_AT_ONCE)
+
+    async def make(self, *, repairs: tuple[str, ...] = (), problems: tuple[str, ...] = ()) -> UpdatePlan:
+        """Judge every container. Raises EngineUnavailableError when the engine goes away."""
+        inventory = await take_inventory(self._engine)
+        selection = select(inventory, self._policy)
+        graph = dependencies(inventory.containers)
+        watched, in_cycles = _without_cycles(selection.watched, graph)
+        judged = await self._judge_all(watched, inventory)
+        stale = [item for item in judged if item.verdict.is_stale]
+        others = [item for item in judged if not item.verdict.is_stale]
+        examined = await self._examine_all(stale)
+        items = [_item_of(item) for item in (*others, *examined)]
+        items += [_left_alone_item(item) for item in (*selection.left_alone, *in_cycles)]
+        return UpdatePlan(engine=self._engine.name, items=_arranged(items, graph), repairs=repairs, problems=problems)
+
+    async def _judge_all(self, watched: Iterable[Watched], inventory: Inventory) -> list[_Judged]:
+        texts = await self._image_texts(watched)
+        first: list[_Judged] = []
+        for item, text in texts:
+            if isinstance(text, Verdict):
+                first.append(_Judged(item, item.container.image_text, text))
+                continue
+            check = checkable(text, item.container.image_id, inventory)
+            if isinstance(check, Verdict):
+                first.append(_Judged(item, text, check))
+            else:
+                first.append(_Judged(item, text, _PENDING, check))
+        answers = await self._scanner.scan(item.checked.reference for item in first if item.checked)
+        return [_answered(item, answers) for item in first]
+
+    async def _image_texts(self, watched: Iterable[Watched]) -> list[tuple[Watched, str | Verdict]]:
+        # The engine lists a container by image id as soon as its tag has moved on locally; inspect keeps the name.
+        async def text_of(item: Watched) -> tuple[Watched, str | Verdict]:
+            container = item.container
+            if not is_image_id(container.image_text, container.image_id):
+                return item, container.image_text
+            document = await self._read(self._engine.inspect_container, container.id)
+            if isinstance(document, Reason):
+                return item, _unreadable(document)
+            return item, str(document.get("Config", {}).get("Image", container.image_text))
+
+        return await _each(watched, text_of)
+
+    async def _examine_all(self, stale: list[_Judged]) -> list[_Judged]:
+        image_ids = dict.fromkeys(item.watched.container.image_id for item in stale)
+
+        async def inspect(image_id: str) -> tuple[str, JsonObject | Reason]:
+            return image_id, await self._read(self._engine.inspect_image, image_id)
+
+        old_images = dict(await _each(image_ids, inspect))
+
+        async def examine(item: _Judged) -> _Judged:
+            return await self._examine(item, old_images[item.watched.container.image_id])
+
+        return await _each(stale, examine)
+
+    async def _examine(self, item: _Judged, old_image: JsonObject | Reason) -> _Judged:
+        """Look closer at a stale container: is it stale for its platform, and can it be re-created as it is?"""
+        container = await self._read(self._engine.inspect_container, item.watched.container.id)
+        if isinstance(container, Reason):
+            return replace(item, verdict=_unreadable(container))
+        if isinstance(old_image, Reason):
+            return replace(item, verdict=replace(_unreadable(old_image), published=item.verdict.published))
+        item = replace(item, verdict=await self._platform_verdict(item, old_image))
+        if not item.verdict.is_stale:
+            return item
+        result = recreate(container=container, old_image=old_image, new_image=None, engine=self._facts)
+        if isinstance(result, Refusal):
+            return replace(item, refusal=result)
+        return replace(item, notes=result.notes)
+
+    async def _platform_verdict(self, item: _Judged, old_image: JsonObject) -> Verdict:
+        assert item.published is not None
+        assert item.checked is not None
+        if item.published.media_type and not is_index_type(item.published.media_type):
+            return item.verdict
+        index = await self._scanner.index_of(item.published)
+        if index is None:
+            return item.verdict
+        if isinstance(index, Unanswered):
+            return Verdict(Freshness.UNKNOWN, index.reason, item.verdict.running, item.verdict.published)
+        platform = Platform(
+            os=str(old_image.get("Os") or "linux"),
+            architecture=str(old_image.get("Architecture") or ""),
+            variant=str(old_image.get("Variant") or ""),
+        )
+        return judge_platform(item.checked, published=item.published.digest, index=index, platform=normalise(platform))
+
+    async def _read(self, call: Callable[[str], Awaitable[JsonObject]], key: str) -> JsonObject | Reason:
+        try:
+            async with self._reads:
+                return await call(key)
+        except NoSuchObjectError:
+            return Reason(ReasonCode.VANISHED, "was removed while we looked")
+        except EngineUnavailableError:
+            raise
+        except EngineError as error:
+            return reason_for(error)
+
+
+_PENDING = Verdict(Freshness.UNKNOWN, Reason(ReasonCode.UNREACHABLE, "not asked"))
+
+
+async def _each(things: Iterable[Given], work: Callable[[Given], Awaitable[Found]]) -> list[Found]:
+    """Run `work` on all things at once and return the results in their order."""
+    given = list(things)
+    results: dict[int, Found] = {}
+
+    async def run(index: int, thing: Given) -> None:
+        results[index] = await work(thing)
+
+    gone: EngineUnavailableError | None = None
+    try:
+        async with anyio.create_task_group() as group:
+            for index, thing in enumerate(given):
+                group.start_soon(run, index, thing)
+    except* EngineUnavailableError as errors:
+        # The engine went away; a hundred reads say the same about it.
+        gone = _first(errors)
+    if gone is not None:
+        raise gone
+    return [results[index] for index in range(len(given))]
+
+
+def _first(errors: BaseExceptionGroup[EngineUnavailableError]) -> EngineUnavailableError:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _unreadable(reason: Reason) -> Verdict:
+    gone = reason.code is ReasonCode.VANISHED
+    return Verdict(Freshness.NOT_CHECKED if gone else Freshness.UNKNOWN, reason)
+
+
+def _answered(item: _Judged, answers: Mapping[Reference, Answer]) -> _Judged:
+    if item.checked is None:
+        return item
+    answer = answers[item.checked.reference]
+    if isinstance(answer, Unanswered):
+        return replace(item, verdict=Verdict(Freshness.UNKNOWN, answer.reason, running=item.checked.shown))
+    return replace(item, verdict=judge(item.checked, published=answer.digest), published=answer)
+
+
+def _without_cycles(
+    watched: tuple[Watched, ...], graph: Mapping[str, frozenset[str]]
+) -> tuple[list[Watched], list[LeftAlone]]:
+    kept: list[Watched] = []
+    held: list[LeftAlone] = []
+    cycle_of = {name: cycle for cycle in find_cycles(graph) for name in cycle}
+    for item in watched:
+        cycle = cycle_of.get(item.container.name)
+        if cycle is None:
+            kept.append(item)
+        else:
+            text = "circular dependency between " + ", ".join(sorted(cycle))
+            held.append(LeftAlone(item.container, Reason(ReasonCode.CIRCULAR, text)))
+    return kept, held
+
+
+def _item_of(judged: _Judged) -> PlanItem:
+    action = action_for(judged.verdict, monitor_only=judged.watched.monitor_only, refused=judged.refusal is not None)
+    return PlanItem(
+        container_id=judged.watched.container.id,
+        name=judged.watched.container.name,
+        image=judged.checked.reference.familiar if judged.checked else judged.image_text,
+        image_id=judged.watched.container.image_id,
+        action=action,
+        reason=_shown_reason(judged, action),
+        running=judged.verdict.running,
+        published=judged.verdict.published,
+        reference=judged.checked.reference if judged.checked else None,
+        notes=judged.notes,
+        asked_through_engine=judged.published is not None and judged.published.through_engine,
+    )
+
+
+def _shown_reason(judged: _Judged, action: Action) -> Reason:
+    if action is Action.REFUSE and judged.refusal is not None:
+        return Reason(ReasonCode.REFUSED, "cannot be re-created as it is: " + "; ".join(judged.refusal.reasons))
+    if action is Action.REPORT:
+        return replace(judged.verdict.reason, text=f"{judged.verdict.reason.text}; monitor-only, nothing is touched")
+    return judged.verdict.reason
+
+
+def _left_alone_item(left: LeftAlone) -> PlanItem:
+    container: ContainerSummary = left.container
+    return PlanItem(
+        container_id=container.id,
+        name=container.name,
+        image=container.image_text,
+        image_id=container.image_id,
+        action=Action.LEAVE,
+        reason=left.reason,
+    )
+
+
+def _arranged(items: list[PlanItem], graph: Mapping[str, frozenset[str]]) -> tuple[PlanItem, ...]:
+    """Put the updates first, in the order in which they are carried out, then the rest by name."""
+    cyclic = frozenset(name for cycle in find_cycles(graph) for name in cycle)
+    acyclic = {name: targets - cyclic for name, targets in graph.items() if name not in cyclic}
+    updates = {item.name: item for item in items if item.action is Action.UPDATE}
+    rest = sorted((item for item in items if item.action is not Action.UPDATE), key=lambda item: item.name)
+    return (*(updates[name] for name in in_order(updates, acyclic)), *rest)

@@ -1,0 +1,167 @@
+"""Asks what each tag points to now: one question per distinct image, all registries at the same time.
+
+A registry is asked by us or by the engine. `localhost:5000/app` names the engine's own loopback, so an updater that is
+not on that loopback asks through the engine; so it does when it cannot connect to a registry at all. It never does
+after a registry has answered, whatever the answer was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+
+from watchtower_async.credentials.credential import Anonymous, Credential, registry_auth_header
+from watchtower_async.engine.client import Engine
+from watchtower_async.errors import (
+    CredentialError,
+    DeniedError,
+    EngineError,
+    InvalidReferenceError,
+    ManifestNotFoundError,
+    NoSuchObjectError,
+    ProtocolViolationError,
+    RateLimitedError,
+    RegistryError,
+    RegistryUnavailableError,
+    UnauthorizedError,
+    WatchtowerError,
+)
+from watchtower_async.images.digest import Digest, parse_digest
+from watchtower_async.images.manifest import Index
+from watchtower_async.images.reference import Reference, is_loopback_host
+from watchtower_async.registry.client import Published
+from watchtower_async.updates.reason import Reason, ReasonCode
+
+ENGINE_QUESTION_SECONDS = 60.0
+
+
+class CredentialSource(Protocol):
+    """Where credentials come from."""
+
+    async def credential_for(self, reference: Reference) -> Credential | Anonymous:
+        """Return the credential for an image. Raises CredentialError."""
+
+
+class Registries(Protocol):
+    """The questions that a scan asks."""
+
+    async def fetch_published(self, reference: Reference) -> Published:
+        """Return what the tag points to. Raises RegistryError or CredentialError."""
+
+    async def fetch_index(self, reference: Reference, digest: Digest) -> Index | None:
+        """Return the index with this digest, None where the digest is that of a single manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """Nobody could say what the tag points to."""
+
+    reason: Reason
+
+
+Answer = Published | Unanswered
+
+
+class Scanner:
+    """Asks the questions of one engine's containers."""
+
+    def __init__(
+        self, *, registries: Registries, engine: Engine, credentials: CredentialSource, shares_loopback: bool
+    ) -> None:
+        """`shares_loopback` says whether our loopback is the engine's."""
+        self._registries = registries
+        self._engine = engine
+        self._credentials = credentials
+        self._shares_loopback = shares_loopback
+
+    async def scan(self, references: Iterable[Reference]) -> Mapping[Reference, Answer]:
+        """Answer each distinct reference once. Never raises for a single one."""
+        answers: dict[Reference, Answer] = {}
+
+        async def ask(reference: Reference) -> None:
+            answers[reference] = await self.ask(reference)
+
+        async with anyio.create_task_group() as group:
+            for reference in dict.fromkeys(references):
+                group.start_soon(ask, reference, name=f"ask {reference}")
+        return answers
+
+    async def ask(self, reference: Reference) -> Answer:
+        """Answer one reference."""
+        if is_loopback_host(reference.domain) and not self._shares_loopback:
+            return await self._ask_engine(reference, None)
+        try:
+            return await self._registries.fetch_published(reference)
+        except RegistryUnavailableError as error:
+            if error.connected:
+                return Unanswered(reason_for(error))
+            return await self._ask_engine(reference, error)
+        except WatchtowerError as error:
+            return Unanswered(reason_for(error))
+
+    async def index_of(self, published: Published) -> Index | Unanswered | None:
+        """Fetch the index behind an answer; None where there is none, or where only the engine can reach it."""
+        if published.through_engine:
+            return None
+        try:
+            return await self._registries.fetch_index(published.reference, published.digest)
+        except WatchtowerError as error:
+            return Unanswered(reason_for(error))
+
+    async def _ask_engine(self, reference: Reference, unreachable: RegistryUnavailableError | None) -> Answer:
+        try:
+            credential = await self._credentials.credential_for(reference)
+            header = registry_auth_header(credential, reference.credential_key)
+            with anyio.fail_after(ENGINE_QUESTION_SECONDS):
+                reply = await self._engine.inspect_distribution(str(reference), registry_auth=header)
+            descriptor = reply["Descriptor"]
+            return Published(
+                reference=reference,
+                digest=parse_digest(descriptor["digest"]),
+                media_type=str(descriptor.get("mediaType", "")),
+                through_engine=True,
+            )
+        except CredentialError as error:
+            return Unanswered(reason_for(error))
+        except (KeyError, TypeError, InvalidReferenceError):
+            return Unanswered(Reason(ReasonCode.PROTOCOL, "the engine's answer about the image holds no digest"))
+        except (EngineError, TimeoutError) as error:
+            return Unanswered(_engine_reason(reference, error, unreachable))
+
+
+def _engine_reason(
+    reference: Reference, error: EngineError | TimeoutError, unreachable: RegistryUnavailableError | None
+) -> Reason:
+    if isinstance(error, NoSuchObjectError) and "page not found" in str(error).lower():
+        text = (
+            f"{reference.domain} is not reachable from here and this engine cannot be asked: "
+            "run the updater with host networking"
+        )
+        return Reason(ReasonCode.UNREACHABLE, text)
+    # The engine gives the registry's own words only. They tell a refusal from a dead host, nothing finer.
+    said = str(error) or "no answer in time"
+    own = f"{unreachable}; " if unreachable is not None else ""
+    status = error.status if isinstance(error, EngineError) else 0
+    code = {401: ReasonCode.UNAUTHORIZED, 403: ReasonCode.DENIED, 404: ReasonCode.NOT_FOUND}.get(status)
+    return Reason(code or ReasonCode.UNREACHABLE, f"{own}asked through the engine: {said}")
+
+
+_CODES: tuple[tuple[type[WatchtowerError], ReasonCode], ...] = (
+    (CredentialError, ReasonCode.CREDENTIALS),
+    (UnauthorizedError, ReasonCode.UNAUTHORIZED),
+    (DeniedError, ReasonCode.DENIED),
+    (ManifestNotFoundError, ReasonCode.NOT_FOUND),
+    (RateLimitedError, ReasonCode.RATE_LIMITED),
+    (RegistryUnavailableError, ReasonCode.UNREACHABLE),
+    (ProtocolViolationError, ReasonCode.PROTOCOL),
+    (RegistryError, ReasonCode.PROTOCOL),
+)
+
+
+def reason_for(error: WatchtowerError) -> Reason:
+    """Turn an error into the reason that a person is shown."""
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), ReasonCode.ENGINE)
+    return Reason(code, str(error))

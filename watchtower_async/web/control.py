@@ -1,0 +1,110 @@
+"""The control socket: a unix socket of mode 0600 that only this user can reach, so it needs no token.
+
+It now answers health; the whole API follows. Who holds it is *the* updater of this state directory: a second process
+with the same directory goes on without one and says so.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from watchtower_async.web.health_check import SOCKET_NAME
+
+LOCK_NAME = "control.lock"
+SHUTDOWN_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the updater is."""
+
+    is_well: bool
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSocket:
+    """The result of trying to open the socket."""
+
+    path: Path
+    problem: str | None
+
+    @property
+    def is_held(self) -> bool:
+        """Say whether this process is the one that answers here."""
+        return self.problem is None
+
+
+@asynccontextmanager
+async def serve_control_socket(directory: Path, health: Callable[[], Health]) -> AsyncIterator[ControlSocket]:
+    """Answer on the control socket while the context is open. A socket that cannot be had is a value, not an error."""
+    path = directory / SOCKET_NAME
+    try:
+        lock = _take_lock(directory)
+    except BlockingIOError:
+        yield ControlSocket(path, f"another updater already answers on {path}")
+        return
+    except OSError as error:
+        yield ControlSocket(path, f"the state directory {directory} cannot be used: {error.strerror or error}")
+        return
+    try:
+        listening = _bind(path)
+    except OSError as error:
+        os.close(lock)
+        yield ControlSocket(path, f"the control socket {path} cannot be opened: {error.strerror or error}")
+        return
+    runner = web.AppRunner(_application(health), handle_signals=False, access_log=None)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+        yield ControlSocket(path, None)
+    finally:
+        await runner.cleanup()
+        path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _take_lock(directory: Path) -> int:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _bind(path: Path) -> socket.socket:
+    # Whoever holds the lock is alone, so a socket file that is still there belongs to a process that died.
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    before = os.umask(0o177)
+    try:
+        listening.bind(str(path))
+    except OSError:
+        listening.close()
+        raise
+    finally:
+        os.umask(before)
+    return listening
+
+
+def _application(health: Callable[[], Health]) -> web.Application:
+    async def answer_health(_request: web.Request) -> web.Response:
+        state = health()
+        body = {"status": "ok" if state.is_well else "failing", **state.detail}
+        return web.json_response(body, status=200 if state.is_well else 503)
+
+    application = web.Application()
+    application.router.add_get("/health", answer_health)
+    return application
