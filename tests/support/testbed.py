@@ -1,0 +1,37 @@
+"""What `scripts/testbed up --env` tells about the test bed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class TestBed:
+    """A Docker Engine and a registry on its loopback that asks for a login."""
+
+    __test__ = False  # not a class of tests
+
+    engine: str
+    """The engine's address, such as `unix:///var/run/docker.sock`."""
+    registry: str
+    """The registry's host and port as the engine and this machine see it."""
+    user: str
+    password: str = field(repr=False)
+    directory: Path
+    """A private directory; `cache` in it outlives the test bed."""
+
+
+def read_testbed(environ: Mapping[str, str] = os.environ) -> TestBed | None:
+    """Return the test bed that the environment names, or None."""
+    if environ.get("WTA_NO_TESTBED") or not environ.get("WTA_ENGINE"):
+        return None
+    return TestBed(
+        engine=environ["WTA_ENGINE"],
+        registry=environ["WTA_REGISTRY"],
+        user=environ["WTA_REGISTRY_USER"],
+        password=Path(environ["WTA_REGISTRY_PASSWORD_FILE"]).read_text().strip(),
+        directory=Path(environ["WTA_TESTBED_DIR"]),
+    )
