@@ -21,6 +21,7 @@ from watchtower_async.credentials.store import CredentialStore, find_config_dire
 from watchtower_async.engine.address import EngineAddress, resolve_address
 from watchtower_async.engine.client import Engine, connect_engine
 from watchtower_async.engine.identity import SelfContainer, find_self, runs_in_container
+from watchtower_async.engine.inventory import Inventory
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.events import Announcer
 from watchtower_async.instance import owner_id
@@ -167,9 +168,7 @@ class App:
                 owner = owner_id(
                     own_container_id=own_id, directory=self._state, holds_control_socket=holds_control_socket
                 )
-                yield self._compose(
-                    engine=engine, planner=planner, store=store, facts=facts, owner=owner, own_id=own_id
-                )
+                yield self._compose(engine=engine, planner=planner, store=store, facts=facts, owner=owner)
 
     def _compose(
         self,
@@ -179,7 +178,6 @@ class App:
         store: CredentialStore,
         facts: EngineFacts,
         owner: str,
-        own_id: str | None,
     ) -> Session:
         update = self._settings.update
         replacer = Replacer(
@@ -191,8 +189,8 @@ class App:
             ),
         )
 
-        async def recover_here(only_report: bool) -> tuple[RecoveryReport, ...]:
-            return await recover(replacer=replacer, own_container_id=own_id, dry_run=only_report)
+        async def recover_here(inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
+            return await recover(replacer=replacer, containers=inventory.containers, dry_run=only_report)
 
         return Session(
             engine=engine,
@@ -225,6 +223,8 @@ class App:
         )
         if problem is not None:
             self._log.warning("updater.degraded", problem=problem)
+        for note in address.notes:
+            self._log.warning("updater.degraded", problem=note)
         for name in unsupported_variables(self._environ):
             self._log.warning("settings.no_effect", variable=name)
         word = self._command_as_name

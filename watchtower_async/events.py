@@ -58,6 +58,8 @@ class ReplacementRecovered:
 
     container: str
     action: str
+    is_lost: bool = False
+    """Whether a person must look at it now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from watchtower_async.credentials.credential import Anonymous, Credential, registry_auth_header
 from watchtower_async.engine.client import Engine
+from watchtower_async.engine.inventory import Inventory, take_inventory
 from watchtower_async.errors import CredentialError, EngineError, EngineUnavailableError
 from watchtower_async.events import (
     Announcer,
@@ -28,10 +29,10 @@ from watchtower_async.events import (
 )
 from watchtower_async.images.reference import Reference
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
-from watchtower_async.rollout.recovery import RecoveryReport
+from watchtower_async.rollout.recovery import RecoveryReport, has_leftovers
 from watchtower_async.rollout.replacement import ReplacementTarget
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
-from watchtower_async.updates.planner import Planner
+from watchtower_async.updates.planner import Failure, Planner
 
 
 class Credentials(Protocol):
@@ -76,7 +77,7 @@ class SessionReport:
     @property
     def failed(self) -> int:
         """Count what failed, was rolled back or stayed unknown."""
-        bad = {OutcomeKind.FAILED, OutcomeKind.ROLLED_BACK, OutcomeKind.LOST}
+        bad = {OutcomeKind.FAILED, OutcomeKind.ROLLED_BACK, OutcomeKind.UNFINISHED, OutcomeKind.LOST}
         unknown = sum(item.action is Action.UNKNOWN for item in self.plan.items) if self.plan else 0
         return unknown + sum(outcome.kind in bad for _, outcome in self.outcomes)
 
@@ -91,8 +92,8 @@ class SessionReport:
         return self.failure is None and self.failed == 0
 
 
-Recover = Callable[[bool], Awaitable[tuple[RecoveryReport, ...]]]
-"""Recovers what an interrupted replacement left over; with True it only reports."""
+Recover = Callable[[Inventory, bool], Awaitable[tuple[RecoveryReport, ...]]]
+"""Recovers what interrupted replacements left over in this inventory; with True it only reports."""
 
 
 class Session:
@@ -116,6 +117,8 @@ class Session:
         self._credentials = credentials
         self._policy = policy
         self._announcer = announcer
+        self._quarantined: set[Failure] = set()
+        """What was rolled back while this process runs."""
 
     async def make_plan(self) -> UpdatePlan:
         """Decide without touching or pulling anything; recovery only reports. Raises EngineUnavailableError."""
@@ -149,19 +152,41 @@ class Session:
         plan = await self._plan(only_report=self._policy.monitor_only)
         for item in plan.items:
             self._announcer.announce(ContainerJudged(item))
-        outcomes = [(item, await self._replace(item)) for item in plan.updates]
+        outcomes, failure = await self._replace_all(session, plan)
         if self._policy.cleanup:
             await self._remove_unused([item for item, outcome in outcomes if outcome.kind is OutcomeKind.UPDATED])
-        return SessionReport(session=session, plan=plan, outcomes=tuple(outcomes))
+        return SessionReport(session=session, plan=plan, outcomes=tuple(outcomes), failure=failure)
+
+    async def _replace_all(self, session: str, plan: UpdatePlan) -> tuple[list[tuple[PlanItem, Outcome]], str | None]:
+        """Replace in order. When the engine goes away, the rest is not tried, and each of it says so."""
+        outcomes: list[tuple[PlanItem, Outcome]] = []
+        failure: str | None = None
+        for item in plan.updates:
+            if failure is not None:
+                outcomes.append((item, Outcome(OutcomeKind.FAILED, failure)))
+                continue
+            try:
+                outcomes.append((item, await self._replace(item)))
+            except EngineUnavailableError as error:
+                failure = str(error)
+                outcomes.append((item, Outcome(OutcomeKind.FAILED, failure)))
+                self._announcer.announce(SessionFailed(session, failure))
+        return outcomes, failure
 
     async def _plan(self, *, only_report: bool) -> UpdatePlan:
         problem = await self._credentials.reload()
         if problem is not None:
             self._announcer.announce(Degraded(problem))
-        repairs = await self._recover(only_report)
+        inventory = await take_inventory(self._engine)
+        repairs: tuple[RecoveryReport, ...] = ()
+        if has_leftovers(inventory.containers):
+            repairs = await self._recover(inventory, only_report)
+            inventory = await take_inventory(self._engine)
         for repair in repairs:
-            self._announcer.announce(ReplacementRecovered(repair.name, repair.text))
+            self._announcer.announce(ReplacementRecovered(repair.name, repair.text, repair.is_lost))
         return await self._planner.make(
+            inventory,
+            quarantined=frozenset(self._quarantined),
             repairs=tuple(f"{repair.name}: {repair.text}" for repair in repairs),
             problems=(problem,) if problem else (),
         )
@@ -170,6 +195,8 @@ class Session:
         started = time.monotonic()
         self._announcer.announce(ReplacementStarted(item))
         outcome = await self._outcome_of(item)
+        if outcome.kind is OutcomeKind.ROLLED_BACK and item.published is not None:
+            self._quarantined.add((item.name, item.published))
         self._announcer.announce(
             ReplacementFinished(
                 item=item,

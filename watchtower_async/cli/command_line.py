@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
 
 import click
 
@@ -100,7 +101,7 @@ def _take_switch_values(arguments: Sequence[str], options: Sequence[Option]) -> 
     return [*kept, *arguments[end:]], values
 
 
-def _parse(described: CommandHelp, arguments: list[str], options: Sequence[Option], program: str) -> dict[str, object]:
+def _parse(described: CommandHelp, arguments: list[str], options: Sequence[Option], program: str) -> dict[str, Any]:
     parameters: list[click.Parameter] = [_click_option(option) for option in options]
     parameters.append(
         click.Option(
@@ -115,7 +116,7 @@ def _parse(described: CommandHelp, arguments: list[str], options: Sequence[Optio
     command = _GroupedCommand(described, parameters)
     info = program if described is RUN else f"{program} {described.name}"
     with command.make_context(info, arguments) as context:
-        given: dict[str, object] = dict(context.params)
+        given: dict[str, Any] = dict(context.params)
     given.pop("health_check")
     return given
 

@@ -11,13 +11,14 @@ from pathlib import PurePath
 
 import click
 
-from watchtower_async.cli.command_line import PLAN, parse_command_line
-from watchtower_async.errors import EngineUnavailableError, SettingsError
+from watchtower_async.cli.command_line import COMMANDS, PLAN, parse_command_line
+from watchtower_async.errors import EngineUnavailableError, SettingsError, WatchtowerError
 from watchtower_async.settings import build_settings
 from watchtower_async.telemetry.logging import configure_logging
 
-EXIT_USAGE = 64
+EXIT_FAILED = 1
 EXIT_NO_ENGINE = 3
+EXIT_USAGE = 64
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -38,16 +39,17 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     # The rest of the program is imported only now: `--help` and a usage error need none of it.
     from watchtower_async.app import App  # noqa: PLC0415
 
-    app = App(settings=settings, environ=environ, command_as_name=line.command if program == "watchtower" else None)
+    word = line.command if program == "watchtower" and line.command in COMMANDS else None
+    app = App(settings=settings, environ=environ, command_as_name=word)
     try:
         if line.command == PLAN.name:
             from watchtower_async.cli.plan_command import run_plan  # noqa: PLC0415
 
             return run_plan(app, as_json="--json" in line.switches)
         return app.run_service()
-    except EngineUnavailableError as error:
+    except WatchtowerError as error:
         print(f"{program}: {error}", file=sys.stderr)  # noqa: T201 - for the person who called, log or no log
-        return EXIT_NO_ENGINE
+        return EXIT_NO_ENGINE if isinstance(error, EngineUnavailableError) else EXIT_FAILED
 
 
 def _usage(program: str, problems: Sequence[str]) -> int:

@@ -52,7 +52,9 @@ def print_plan(plan: UpdatePlan) -> None:
     """Print the plan for people."""
     from rich.console import Console  # noqa: PLC0415 - only people need tables
 
-    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+    # Without emoji: `:key:` in an image name or a path is not one.
+    width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
+    console = Console(file=sys.stdout, highlight=False, emoji=False, width=width)
     shown = [item for item in plan.items if item.reason.code not in HIDDEN_FROM_PEOPLE]
     if shown:
         console.print(_table(shown))
@@ -72,9 +74,8 @@ def _table(items: list[PlanItem]) -> Table:
     for title in ("CONTAINER", "IMAGE", "RUNNING → PUBLISHED", "ACTION", "WHY"):
         table.add_column(title, overflow="fold")
     for item in items:
-        why = "\n".join([item.reason.text, *(f"note: {note}" for note in item.notes)])
-        if item.asked_through_engine:
-            why += " (asked through the engine)"
+        asked = " (asked through the engine)" if item.asked_through_engine else ""
+        why = "\n".join([item.reason.text + asked, *(f"note: {note}" for note in item.notes)])
         table.add_row(escape(item.name), escape(item.image), _digests(item), _WORDS[item.action], escape(why))
     return table
 

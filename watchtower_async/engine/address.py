@@ -104,16 +104,17 @@ def resolve_address(
             raise EngineUnavailableError("; ".join((NO_ENGINE, *notes)))
         return EngineAddress(url=f"unix://{path}", source="default socket", is_local=True, notes=notes)
     if isinstance(choice, HostChoice):
-        return parse_host(choice.text, source=choice.source, tls=tls_from_environment(environ, directory), notes=notes)
+        return parse_host(choice.text, source=choice.source, tls=tls_from_environment(environ, directory))
     endpoint = read_context(directory, choice)
-    return parse_host(endpoint.host, source=f"{choice.source} {choice.name!r}", tls=endpoint.tls, notes=notes)
+    return parse_host(endpoint.host, source=f"{choice.source} {choice.name!r}", tls=endpoint.tls)
 
 
 def decide(
     *, host: str | None, environ: Mapping[str, str], current_context: str | None
 ) -> HostChoice | ContextChoice | None:
     """Say who decides about the engine; None leaves it to the usual sockets."""
-    if host:
+    # The settings read DOCKER_HOST as the value of --host; people are told where it really stands.
+    if host and host != environ.get("DOCKER_HOST"):
         return HostChoice(host, "--host")
     if environ.get("DOCKER_HOST"):
         return HostChoice(environ["DOCKER_HOST"], "DOCKER_HOST")
@@ -125,12 +126,12 @@ def decide(
     return None
 
 
-def parse_host(text: str, *, source: str, tls: TlsFiles | None = None, notes: tuple[str, ...] = ()) -> EngineAddress:
+def parse_host(text: str, *, source: str, tls: TlsFiles | None = None) -> EngineAddress:
     """Read an address in Docker's notation; `tls` applies to TCP only. Raises EngineUnavailableError."""
     written = text.strip() if "://" in text else f"tcp://{text.strip()}"
     scheme, _, rest = written.partition("://")
     if scheme == "unix":
-        return EngineAddress(url=f"unix://{rest or '/var/run/docker.sock'}", source=source, is_local=True, notes=notes)
+        return EngineAddress(url=f"unix://{rest or '/var/run/docker.sock'}", source=source, is_local=True)
     if scheme in _NOT_YET:
         raise EngineUnavailableError(
             f"{source} names an engine by {scheme}://, which is not supported yet; use unix:// or tcp:// with TLS"
@@ -139,7 +140,7 @@ def parse_host(text: str, *, source: str, tls: TlsFiles | None = None, notes: tu
         raise EngineUnavailableError(f"{source} names an engine by {scheme}://, which is not known")
     url = _tcp_url(written, source, encrypted=scheme == "https" or (tls is not None and scheme == "tcp"))
     uses_tls = url.startswith("https://")
-    return EngineAddress(url=url, source=source, tls=(tls or TlsFiles()) if uses_tls else None, notes=notes)
+    return EngineAddress(url=url, source=source, tls=(tls or TlsFiles()) if uses_tls else None)
 
 
 def _tcp_url(written: str, source: str, *, encrypted: bool) -> str:
@@ -185,7 +186,7 @@ def socket_paths(environ: Mapping[str, str], home: Path | None) -> tuple[Path, .
 
 def parse_current_context(data: bytes) -> str | None:
     """Return the current context of a configuration. Raises ValueError for a file that cannot be read."""
-    document = json.loads(data)
+    document = _json(data)
     if not isinstance(document, dict):
         raise ValueError("not an object")  # noqa: TRY004 - for the caller it is one more way to be broken
     current = document.get("currentContext")
@@ -194,7 +195,7 @@ def parse_current_context(data: bytes) -> str | None:
 
 def parse_context(data: bytes) -> tuple[str, bool]:
     """Return the host of a context and whether its server is verified. Raises ValueError."""
-    document: Any = json.loads(data)
+    document = _json(data)
     try:
         endpoint = document["Endpoints"]["docker"]
         host, skip = endpoint["Host"], endpoint.get("SkipTLSVerify", False)
@@ -203,6 +204,13 @@ def parse_context(data: bytes) -> tuple[str, bool]:
     if not isinstance(host, str) or not host:
         raise ValueError("it names no host")
     return host, not skip
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
 
 
 def read_current_context(directory: Path) -> tuple[str | None, tuple[str, ...]]:

@@ -9,6 +9,7 @@ Engine API: https://docs.docker.com/reference/api/engine/version/v1.51/
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import re
@@ -47,6 +48,7 @@ LOG_BYTES = 1 << 20
 
 _CANNOT_CONNECT = 900  # aiodocker's own status
 _SIGNAL_AT_STOP = (1, 42)
+_PATH_STAT = "X-Docker-Container-Path-Stat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +291,25 @@ class Engine:
             finally:
                 response.release()
         return demultiplex(bytes(data)).decode("utf-8", "replace")
+
+    async def changed_paths(self, container_id: str) -> list[str]:
+        """Return what differs between a container's file system and its image, without what was deleted."""
+        path = f"containers/{_quoted(container_id)}/changes"
+        answer = await self._list("changed_paths", path, {})
+        return [str(item.get("Path", "")) for item in answer if item.get("Kind") in (0, 1)]
+
+    async def stat_path(self, container_id: str, path: str) -> JsonObject:
+        """Return name, size, mode and mtime of a path in a container. Raises NoSuchObjectError."""
+        with self._translated("stat_path"), anyio.fail_after(self._call_timeout):
+            response = await self._send(
+                "stat_path", "HEAD", f"containers/{_quoted(container_id)}/archive", params={"path": path}
+            )
+            response.release()
+        try:
+            document = json.loads(base64.b64decode(response.headers[_PATH_STAT]))
+        except (KeyError, ValueError):
+            raise self._strange("stat_path") from None
+        return document if isinstance(document, dict) else {}
 
     async def _container(
         self, verb: str, container_id: str, action: str, params: Mapping[str, str], seconds: float | None = None

@@ -69,7 +69,7 @@ class PullStream:
             return
         try:
             item = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise PullFailedError("the engine's answer to the pull broke off") from None
         message = _error_in(item)
         if message is not None:

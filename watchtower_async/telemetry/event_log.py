@@ -35,6 +35,7 @@ _FINISHED: Mapping[str, str] = {
     "skipped": "info",
     "rolled_back": "error",
     "failed": "error",
+    "unfinished": "error",
     "lost": "critical",
 }
 
@@ -60,7 +61,8 @@ class EventLog:
             case ImageRemoved():
                 self._log.info("image.removed", image_id=event.image_id.removeprefix("sha256:")[:12], image=event.image)
             case ReplacementRecovered():
-                self._log.warning("replacement.recovered", container=event.container, action=event.action)
+                level = "critical" if event.is_lost else "warning"
+                getattr(self._log, level)("replacement.recovered", container=event.container, action=event.action)
             case Degraded(problem):
                 self._log.warning("updater.degraded", problem=problem)
             case SessionFailed():

@@ -39,6 +39,7 @@ _SENTENCES: Mapping[str, str] = {
     "replacement.skipped": "Container needed no replacement",
     "replacement.rolled_back": "New container failed, the old one runs again",
     "replacement.failed": "Container could not be replaced and was not changed",
+    "replacement.unfinished": "Replacement is not finished, recovery goes on with it",
     "replacement.lost": "CONTAINER IS DOWN: putting it back failed, look at it now",
     "replacement.recovered": "Interrupted replacement",
     "image.removed": "Removing image",
@@ -50,8 +51,9 @@ _SENTENCES: Mapping[str, str] = {
 }
 
 
-def configure_logging(settings: LogSettings, *, stream: TextIO = sys.stderr) -> None:
-    """Set structlog up. Called once, by the entry point."""
+def configure_logging(settings: LogSettings, *, stream: TextIO | None = None) -> None:
+    """Set structlog up, by default for standard error. Called once, by the entry point."""
+    stream = stream or sys.stderr
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -73,7 +75,7 @@ def _renderer(log_format: LogFormat, stream: TextIO) -> structlog.typing.Process
     if log_format is LogFormat.JSON:
         return cast("structlog.typing.Processor", structlog.processors.JSONRenderer())
     if log_format is LogFormat.PRETTY or (log_format is LogFormat.AUTO and is_terminal):
-        return _pretty
+        return _coloured if is_terminal else _plain
     return structlog.processors.LogfmtRenderer(key_order=["time", "level", "msg"], drop_missing=True)
 
 
@@ -88,21 +90,32 @@ def _with_sentence(_logger: object, _method: str, event: MutableMapping[str, Any
 
 def _without_locals(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Render a traceback without the values of local variables, which may be secrets."""
-    if event.pop("exc_info", None):
+    error = event.pop("exc_info", None)
+    if error:
         import traceback  # noqa: PLC0415 - only a bug needs it
 
-        event["traceback"] = traceback.format_exc(limit=30)
+        shown = error if isinstance(error, BaseException) else sys.exception()
+        event["traceback"] = "".join(traceback.format_exception(shown, limit=30)).rstrip()
     return event
 
 
 _COLOURS: Mapping[str, str] = {"error": "\033[31m", "warning": "\033[33m", "info": "\033[32m", "debug": "\033[2m"}
+_NO_COLOURS: Mapping[str, str] = {}
 
 
-def _pretty(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+def _plain(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _pretty(event, _NO_COLOURS, "")
+
+
+def _coloured(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _pretty(event, _COLOURS, "\033[0m")
+
+
+def _pretty(event: MutableMapping[str, Any], colours: Mapping[str, str], end: str) -> str:
     level = str(event.pop("level", "info"))
     clock = str(event.pop("time", ""))[11:19]
     message = event.pop("msg", "")
     event.pop("event", None)
-    colour, end = (_COLOURS.get(level, ""), "\033[0m") if sys.stderr.isatty() else ("", "")
+    colour = colours.get(level, "")
     pairs = "  ".join(f"{key}={value}" for key, value in event.items() if value not in (None, "", ()))
     return f"{clock} {colour}{level.upper()[:5]:5}{end} {message}  {pairs}".rstrip()

@@ -1,6 +1,6 @@
 """From an engine's inventory to a complete plan. Reads only; nothing is pulled or touched.
 
-Engine calls: two for the inventory, one inspect per container that is stale or listed by image id, one per distinct
+Engine calls: one inspect per container that is stale or listed by image id, one per distinct
 old image of the stale ones.
 """
 
@@ -13,9 +13,10 @@ from typing import TypeVar
 import anyio
 
 from watchtower_async.engine.client import Engine, JsonObject
-from watchtower_async.engine.inventory import ContainerSummary, Inventory, take_inventory
+from watchtower_async.engine.inventory import ContainerSummary, Inventory
 from watchtower_async.engine.spec import EngineFacts, Refusal, recreate
 from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError
+from watchtower_async.images.digest import Digest
 from watchtower_async.images.manifest import is_index_type
 from watchtower_async.images.platform import Platform, normalise
 from watchtower_async.images.reference import Reference, is_image_id
@@ -28,6 +29,9 @@ from watchtower_async.updates.selection import LeftAlone, SelectionPolicy, Watch
 from watchtower_async.updates.staleness import Checkable, Freshness, Verdict, checkable, judge, judge_platform
 
 ENGINE_READS_AT_ONCE = 8
+
+Failure = tuple[str, Digest]
+"""A container's name and the published digest that failed in it."""
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
@@ -42,8 +46,14 @@ class _Judged:
     verdict: Verdict
     checked: Checkable | None = None
     published: Published | None = None
+    document: JsonObject | None = None
+    """The container's own, where it was needed before."""
     refusal: Refusal | None = None
     notes: tuple[str, ...] = ()
+
+
+_ImageText = tuple[Watched, str | Verdict, JsonObject | None]
+"""A container, the reference it was made from or why that is not known, and its document where it was read."""
 
 
 class Planner:
@@ -56,13 +66,22 @@ class Planner:
         self._facts = facts
         self._reads = anyio.CapacityLimiter(ENGINE_READS_AT_ONCE)
 
-    async def make(self, *, repairs: tuple[str, ...] = (), problems: tuple[str, ...] = ()) -> UpdatePlan:
-        """Judge every container. Raises EngineUnavailableError when the engine goes away."""
-        inventory = await take_inventory(self._engine)
+    async def make(
+        self,
+        inventory: Inventory,
+        *,
+        quarantined: frozenset[Failure] = frozenset(),
+        repairs: tuple[str, ...] = (),
+        problems: tuple[str, ...] = (),
+    ) -> UpdatePlan:
+        """Judge every container. Raises EngineUnavailableError when the engine goes away.
+
+        `quarantined` are images that failed in a container; they are not tried in it again.
+        """
         selection = select(inventory, self._policy)
         graph = dependencies(inventory.containers)
         watched, in_cycles = _without_cycles(selection.watched, graph)
-        judged = await self._judge_all(watched, inventory)
+        judged = [_held_back(item, quarantined) for item in await self._judge_all(watched, inventory)]
         stale = [item for item in judged if item.verdict.is_stale]
         others = [item for item in judged if not item.verdict.is_stale]
         examined = await self._examine_all(stale)
@@ -73,7 +92,7 @@ class Planner:
     async def _judge_all(self, watched: Iterable[Watched], inventory: Inventory) -> list[_Judged]:
         texts = await self._image_texts(watched)
         first: list[_Judged] = []
-        for item, text in texts:
+        for item, text, document in texts:
             if isinstance(text, Verdict):
                 first.append(_Judged(item, item.container.image_text, text))
                 continue
@@ -81,20 +100,20 @@ class Planner:
             if isinstance(check, Verdict):
                 first.append(_Judged(item, text, check))
             else:
-                first.append(_Judged(item, text, _PENDING, check))
+                first.append(_Judged(item, text, _PENDING, check, document=document))
         answers = await self._scanner.scan(item.checked.reference for item in first if item.checked)
         return [_answered(item, answers) for item in first]
 
-    async def _image_texts(self, watched: Iterable[Watched]) -> list[tuple[Watched, str | Verdict]]:
+    async def _image_texts(self, watched: Iterable[Watched]) -> list[_ImageText]:
         # The engine lists a container by image id as soon as its tag has moved on locally; inspect keeps the name.
-        async def text_of(item: Watched) -> tuple[Watched, str | Verdict]:
+        async def text_of(item: Watched) -> _ImageText:
             container = item.container
             if not is_image_id(container.image_text, container.image_id):
-                return item, container.image_text
+                return item, container.image_text, None
             document = await self._read(self._engine.inspect_container, container.id)
             if isinstance(document, Reason):
-                return item, _unreadable(document)
-            return item, str(document.get("Config", {}).get("Image", container.image_text))
+                return item, _unreadable(document), None
+            return item, str((document.get("Config") or {}).get("Image") or container.image_text), document
 
         return await _each(watched, text_of)
 
@@ -113,7 +132,7 @@ class Planner:
 
     async def _examine(self, item: _Judged, old_image: JsonObject | Reason) -> _Judged:
         """Look closer at a stale container: is it stale for its platform, and can it be re-created as it is?"""
-        container = await self._read(self._engine.inspect_container, item.watched.container.id)
+        container = item.document or await self._read(self._engine.inspect_container, item.watched.container.id)
         if isinstance(container, Reason):
             return replace(item, verdict=_unreadable(container))
         if isinstance(old_image, Reason):
@@ -138,7 +157,7 @@ class Planner:
             return Verdict(Freshness.UNKNOWN, index.reason, item.verdict.running, item.verdict.published)
         platform = Platform(
             os=str(old_image.get("Os") or "linux"),
-            architecture=str(old_image.get("Architecture") or ""),
+            architecture=str(old_image.get("Architecture") or self._engine.info.architecture),
             variant=str(old_image.get("Variant") or ""),
         )
         return judge_platform(item.checked, published=item.published.digest, index=index, platform=normalise(platform))
@@ -196,6 +215,14 @@ def _answered(item: _Judged, answers: Mapping[Reference, Answer]) -> _Judged:
     if isinstance(answer, Unanswered):
         return replace(item, verdict=Verdict(Freshness.UNKNOWN, answer.reason, running=item.checked.shown))
     return replace(item, verdict=judge(item.checked, published=answer.digest), published=answer)
+
+
+def _held_back(item: _Judged, quarantined: frozenset[Failure]) -> _Judged:
+    published = item.verdict.published
+    if not item.verdict.is_stale or published is None or (item.watched.container.name, published) not in quarantined:
+        return item
+    reason = Reason(ReasonCode.QUARANTINED, "the published image failed here before; not tried until the tag moves")
+    return replace(item, verdict=replace(item.verdict, freshness=Freshness.NOT_CHECKED, reason=reason))
 
 
 def _without_cycles(

@@ -25,6 +25,7 @@ class ReasonCode(StrEnum):
     ITSELF = "itself"
     NOT_SUPPORTED = "not_supported"
     REFUSED = "refused"
+    QUARANTINED = "quarantined"
     UNFINISHED = "unfinished_replacement"
     CIRCULAR = "circular_dependency"
     NO_PLATFORM = "no_platform"

@@ -120,7 +120,7 @@ class Scanner:
             descriptor = reply["Descriptor"]
             return Published(
                 reference=reference,
-                digest=parse_digest(descriptor["digest"]),
+                digest=parse_digest(str(descriptor["digest"])),
                 media_type=str(descriptor.get("mediaType", "")),
                 through_engine=True,
             )
@@ -135,7 +135,7 @@ class Scanner:
 def _engine_reason(
     reference: Reference, error: EngineError | TimeoutError, unreachable: RegistryUnavailableError | None
 ) -> Reason:
-    if isinstance(error, NoSuchObjectError) and "page not found" in str(error).lower():
+    if isinstance(error, NoSuchObjectError) and _lacks_endpoint(str(error).lower()):
         text = (
             f"{reference.domain} is not reachable from here and this engine cannot be asked: "
             "run the updater with host networking"
@@ -147,6 +147,11 @@ def _engine_reason(
     status = error.status if isinstance(error, EngineError) else 0
     code = {401: ReasonCode.UNAUTHORIZED, 403: ReasonCode.DENIED, 404: ReasonCode.NOT_FOUND}.get(status)
     return Reason(code or ReasonCode.UNREACHABLE, f"{own}asked through the engine: {said}")
+
+
+def _lacks_endpoint(message: str) -> bool:
+    # Docker's router, a Podman that says so, and Podman's router for names with a slash.
+    return "page not found" in message or "not supported" in message or message == "not found"
 
 
 _CODES: tuple[tuple[type[WatchtowerError], ReasonCode], ...] = (

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from watchtower_async.engine.inventory import ContainerSummary, Inventory
+from watchtower_async.engine.temporary_name import parse_temporary_name
 from watchtower_async.settings import parse_bool
 from watchtower_async.updates.reason import Reason, ReasonCode
 
@@ -28,8 +29,6 @@ _MANAGER_LABELS: Mapping[str, str] = {
     "supervisor_managed": "Home Assistant Supervisor",
 }
 _MANAGER_PREFIXES: Mapping[str, str] = {"io.kubernetes.": "Kubernetes"}
-
-_TEMPORARY_NAME = re.compile(r".+\.wta-(new|old|bad)-[a-z0-9-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +127,7 @@ def _reason_against(
     container: ContainerSummary, policy: SelectionPolicy, patterns: tuple[re.Pattern[str], ...], scope: str
 ) -> Reason | None:
     labels = container.labels
-    if _TEMPORARY_NAME.fullmatch(container.name):
+    if parse_temporary_name(container.name) is not None:
         return Reason(ReasonCode.UNFINISHED, "part of a replacement that is not finished")
     if patterns and not any(pattern.fullmatch(container.name) for pattern in patterns):
         return Reason(ReasonCode.NOT_NAMED, "not named on the command line")

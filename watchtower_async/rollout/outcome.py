@@ -1,0 +1,31 @@
+"""How a replacement ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OutcomeKind(StrEnum):
+    """The ends that a replacement can have."""
+
+    UPDATED = "updated"
+    SKIPPED = "skipped"
+    """Nothing was to be done after all."""
+    FAILED = "failed"
+    """It could not be begun; the predecessor was not touched, or runs on as before."""
+    ROLLED_BACK = "rolled_back"
+    """The successor failed and the predecessor runs again."""
+    UNFINISHED = "unfinished"
+    """The engine went away in the middle; recovery goes on with it."""
+    LOST = "lost"
+    """Neither could be made to run under the container's name: a person must look at it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end, why, and what helps to understand it (exit code, health output, last log lines)."""
+
+    kind: OutcomeKind
+    reason: str
+    detail: tuple[str, ...] = ()

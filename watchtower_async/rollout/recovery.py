@@ -1,0 +1,186 @@
+"""Finishes or undoes the replacements that an updater left behind: killed, cut off from its engine, or restarted.
+
+The names on the engine tell everything. Not everything that is found is ours: another updater may be at work on it
+right now. Its owner in the names, or the age of what was found where no name has an owner yet, decides that. What is
+too young is waited for, after everything else is in order; what another updater owns is left to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import anyio
+
+from watchtower_async.engine.client import Engine, JsonObject
+from watchtower_async.engine.inventory import ContainerSummary, read_container
+from watchtower_async.engine.spec_parts import section
+from watchtower_async.engine.times import parse_time
+from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError, PredecessorLostError
+from watchtower_async.rollout.health import Bad, watch_budget
+from watchtower_async.rollout.replacement import Replacer, Restored
+from watchtower_async.rollout.transitions import (
+    MARGIN_SECONDS,
+    Found,
+    Move,
+    Situation,
+    Turn,
+    decide,
+    situations,
+    whose_turn,
+)
+
+LONGEST_WAIT_SECONDS = 150.0
+"""A replacement that is too young to be touched is waited for at most so long; the next session looks again."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What was found under one name, and what was done, or with a dry run would be done, about it."""
+
+    name: str
+    text: str
+    is_lost: bool = False
+    """A person must look at it now."""
+
+
+def has_leftovers(containers: Iterable[ContainerSummary]) -> bool:
+    """Say whether there is anything to recover."""
+    return bool(situations(containers))
+
+
+async def recover(
+    *,
+    replacer: Replacer,
+    containers: Iterable[ContainerSummary],
+    dry_run: bool,
+) -> tuple[RecoveryReport, ...]:
+    """Bring every name of an engine in order. Idempotent; may be killed anywhere. Raises EngineUnavailableError."""
+    recovery = _Recovery(replacer, dry_run=dry_run)
+    reports: list[RecoveryReport] = []
+    for base in situations(containers):
+        report = await recovery.handle(base)
+        if report is not None:
+            reports.append(report)
+    for base in recovery.too_young:
+        report = await recovery.handle(base, patient=True)
+        if report is not None:
+            reports.append(report)
+    return tuple(reports)
+
+
+class _Recovery:
+    """One pass over one engine."""
+
+    def __init__(self, replacer: Replacer, *, dry_run: bool) -> None:
+        self._replacer = replacer
+        self._engine: Engine = replacer.engine
+        self._dry_run = dry_run
+        self.too_young: list[str] = []
+
+    async def handle(self, base: str, *, patient: bool = False) -> RecoveryReport | None:
+        """Deal with one name. What is too young is noted for later, or, with `patient`, waited for."""
+        try:
+            situation, turn = await self._look(base)
+            if patient and not turn.is_ours and 0 < turn.wait <= LONGEST_WAIT_SECONDS:
+                await anyio.sleep(turn.wait)
+                situation, turn = await self._look(base)
+            if decide(situation) is Move.NOTHING:
+                return None  # whoever was at work has finished
+            if self._dry_run:
+                return RecoveryReport(base, _would_do(situation, turn))
+            if turn.is_ours:
+                return _done(base, await self._replacer.restore(base, give_up=False))
+            if turn.wait and not patient:
+                self.too_young.append(base)
+                return None
+            return RecoveryReport(base, f"an unfinished replacement is left alone: {turn.reason}")
+        except EngineUnavailableError:
+            raise
+        except PredecessorLostError as error:
+            return RecoveryReport(base, str(error), is_lost=True)
+        except EngineError as error:
+            text = f"an unfinished replacement could not be put in order, the next session tries again: {error}"
+            return RecoveryReport(base, text, is_lost=True)
+
+    async def _look(self, base: str) -> tuple[Situation, Turn]:
+        containers = [read_container(document) for document in await self._engine.list_containers()]
+        situation = situations(containers).get(base) or Situation(base)
+        documents = [document for found in _members(situation) if (document := await self._inspect(found))]
+        age = await self._age(documents)
+        turn = whose_turn(
+            situation,
+            us=self._replacer.owner,
+            running=frozenset(item.id for item in containers if item.state == "running"),
+            age=age,
+            budget=self._budget(documents),
+        )
+        return situation, turn
+
+    async def _inspect(self, found: Found) -> JsonObject | None:
+        try:
+            return await self._engine.inspect_container(found.id)
+        except NoSuchObjectError:
+            return None
+
+    async def _age(self, documents: list[JsonObject]) -> float:
+        """Return how many seconds ago the youngest container changed, by the engine's own clock."""
+        moments = [moment for document in documents for moment in _changes(document)]
+        info = await self._engine.system_info()
+        now = parse_time(str(info.get("SystemTime") or "")) or datetime.now(UTC)
+        return (now - max(moments)).total_seconds() if moments else MARGIN_SECONDS
+
+    def _budget(self, documents: list[JsonObject]) -> float:
+        settings = self._replacer.settings
+        watches = [watch_budget(document, settings.monitor) for document in documents]
+        stops = [section(document, "Config").get("StopTimeout") for document in documents]
+        longest_stop = max([settings.stop_timeout, *(int(stop) for stop in stops if stop is not None)])
+        return longest_stop + max(watches, default=settings.monitor)
+
+
+def _members(situation: Situation) -> list[Found]:
+    return [
+        found for found in (situation.new, situation.old, situation.bad, _young_only(situation)) if found is not None
+    ]
+
+
+def _young_only(situation: Situation) -> Found | None:
+    """Return the container under the name where it may be the successor; the predecessor's age tells nothing."""
+    return situation.named if situation.old is not None else None
+
+
+def _changes(document: JsonObject) -> list[datetime]:
+    state = section(document, "State")
+    texts = (document.get("Created"), state.get("StartedAt"), state.get("FinishedAt"))
+    return [moment for text in texts if (moment := parse_time(str(text or ""))) is not None]
+
+
+_WOULD: dict[Move, str] = {
+    Move.DISCARD_NEW: "a prepared successor would be removed",
+    Move.UNDO: "the old container would be put back",
+    Move.FORWARD: "the replacement would be finished",
+    Move.PROMOTE_NEW: "the old container is gone; the new one would get its name",
+    Move.PROMOTE_BAD: "the old container is gone; the failed new one would get its name",
+    Move.ASK_A_PERSON: "a person must look at it: somebody made a container of that name in the meantime",
+}
+_DID: dict[Move, str] = {
+    Move.DISCARD_NEW: "a prepared successor was removed",
+    Move.UNDO: "the old container was put back",
+    Move.FORWARD: "the replacement was finished",
+    Move.PROMOTE_NEW: "the old container was gone; the new one has its name now",
+}
+
+
+def _would_do(situation: Situation, turn: Turn) -> str:
+    if not turn.is_ours:
+        return f"unfinished replacement, left alone: {turn.reason}"
+    return f"unfinished replacement: {_WOULD[decide(situation)]}"
+
+
+def _done(base: str, restored: Restored) -> RecoveryReport:
+    last = restored.moves[-1] if restored.moves else Move.NOTHING
+    text = f"interrupted replacement: {_DID.get(last, 'it was in order already')}"
+    if isinstance(restored.verdict, Bad):
+        text += f", because the new one failed: {restored.verdict.reason}"
+    return RecoveryReport(base, "; ".join((text, *restored.evidence)))
