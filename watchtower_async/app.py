@@ -7,7 +7,7 @@ safe point first (it puts its own container in order when it is cancelled), then
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,13 +17,16 @@ import anyio
 import structlog
 
 from watchtower_async import __version__
+from watchtower_async.credentials.config_file import AUTH_VARIABLE
+from watchtower_async.credentials.helper import HelperRunner
+from watchtower_async.credentials.repo_login import read_repo_login
 from watchtower_async.credentials.store import CredentialStore, find_config_directory
 from watchtower_async.engine.address import EngineAddress, resolve_address
 from watchtower_async.engine.client import Engine, connect_engine
 from watchtower_async.engine.identity import SelfContainer, find_self, runs_in_container
 from watchtower_async.engine.inventory import Inventory
 from watchtower_async.engine.spec import EngineFacts
-from watchtower_async.events import Announcer
+from watchtower_async.events import Announcer, Degraded
 from watchtower_async.instance import owner_id
 from watchtower_async.registry.client import RegistryClient
 from watchtower_async.rollout.recovery import RecoveryReport, recover
@@ -146,11 +149,24 @@ class App:
             inside_container=inside,
             config_dir=self._settings.registry.config_directory,
         )
-        location = find_config_directory(setting=self._settings.registry.config_directory, environ=self._environ)
-        store = CredentialStore(directory=location.directory)
-        async with connect_engine(address) as engine:
+        given = self._settings.registry
+        location = find_config_directory(setting=given.config_directory, environ=self._environ)
+        login, login_problem = read_repo_login(given.repo_user, given.repo_password, given.repo_registries)
+        announcer = Announcer((EventLog(),))
+        async with HelperRunner(environ=self._environ) as helpers, connect_engine(address) as engine:
+            store = CredentialStore(
+                directory=location.directory,
+                auth_variable=self._environ.get(AUTH_VARIABLE, ""),
+                login=login,
+                helpers=helpers,
+                on_degraded=lambda problem: announcer.announce(Degraded(problem)),
+            )
             own = await find_self(engine) if inside else None
-            await self._say_hello(engine, address, location.directory, location.problem)
+            await self._say_hello(
+                engine, address, location.directory, (location.problem, login_problem, *store.warnings)
+            )
+            if login is not None:
+                self._log.info("credentials.repo_login", registries=login.reach)
             facts = await _engine_facts(engine)
             async with RegistryClient(
                 credentials=store,
@@ -168,7 +184,9 @@ class App:
                 owner = owner_id(
                     own_container_id=own_id, directory=self._state, holds_control_socket=holds_control_socket
                 )
-                yield self._compose(engine=engine, planner=planner, store=store, facts=facts, owner=owner)
+                yield self._compose(
+                    engine=engine, planner=planner, store=store, facts=facts, owner=owner, announcer=announcer
+                )
 
     def _compose(
         self,
@@ -178,6 +196,7 @@ class App:
         store: CredentialStore,
         facts: EngineFacts,
         owner: str,
+        announcer: Announcer,
     ) -> Session:
         update = self._settings.update
         replacer = Replacer(
@@ -199,7 +218,7 @@ class App:
             recover=recover_here,
             credentials=store,
             policy=SessionPolicy(monitor_only=update.monitor_only, cleanup=update.cleanup),
-            announcer=Announcer((EventLog(),)),
+            announcer=announcer,
         )
 
     def _selection_policy(self, own_id: str | None) -> SelectionPolicy:
@@ -211,7 +230,7 @@ class App:
         )
 
     async def _say_hello(
-        self, engine: Engine, address: EngineAddress, config_directory: Path, problem: str | None
+        self, engine: Engine, address: EngineAddress, config_directory: Path, problems: Iterable[str | None]
     ) -> None:
         self._log.info(
             "updater.started",
@@ -221,10 +240,9 @@ class App:
             engine_from=address.source,
             credentials=str(config_directory),
         )
-        if problem is not None:
-            self._log.warning("updater.degraded", problem=problem)
-        for note in address.notes:
-            self._log.warning("updater.degraded", problem=note)
+        for problem in (*problems, *address.notes):
+            if problem is not None:
+                self._log.warning("updater.degraded", problem=problem)
         for name in unsupported_variables(self._environ):
             self._log.warning("settings.no_effect", variable=name)
         word = self._command_as_name

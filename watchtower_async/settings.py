@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from watchtower_async.errors import SettingsError
+from watchtower_async.secret_file import read_secret
 
 ENV_PREFIX = "WATCHTOWER_"
 
@@ -103,6 +104,13 @@ def parse_list(text: str) -> tuple[str, ...]:
     return tuple(part for part in re.split(r"[,\s]+", text) if part)
 
 
+def parse_user_name(text: str) -> str:
+    """Read a user name for Basic authorisation, where a colon ends it (RFC 7617 section 2)."""
+    if ":" in text:
+        raise ValueError("a user name with a colon cannot be sent")
+    return text
+
+
 def one_of(kind: type[T]) -> Callable[[str], T]:
     """Return a reader for a StrEnum, in any case."""
 
@@ -127,6 +135,8 @@ class Option:
     is_switch: bool
     metavar: str
     shown_default: str
+    is_secret: bool = False
+    """Whether the value is never shown, and may be the name of the file that holds it."""
     key: str = ""
     group: str = ""
 
@@ -144,6 +154,7 @@ def _declare(
     parse: Callable[[str], Any] = str,
     metavar: str = "TEXT",
     shown_default: str = "",
+    is_secret: bool = False,
 ) -> Any:
     option = Option(
         flags=flags,
@@ -153,8 +164,9 @@ def _declare(
         is_switch=parse is parse_bool,
         metavar="" if parse is parse_bool else metavar,
         shown_default=shown_default,
+        is_secret=is_secret,
     )
-    return field(default=default, metadata={"option": option})
+    return field(default=default, repr=not is_secret, metadata={"option": option})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +244,18 @@ class RegistrySettings:
         "--insecure-registries", env="WATCHTOWER_INSECURE_REGISTRIES", default=(), parse=parse_list, metavar="HOSTS",
         help="Registries (host or host:port) that may be asked without a trusted certificate or over http.",
     )  # fmt: skip
+    repo_user: str = _declare(
+        "--repo-user", env="REPO_USER", default="", parse=parse_user_name, is_secret=True,
+        help="User name for Docker Hub where the Docker configuration has none, or the file that holds it.",
+    )  # fmt: skip
+    repo_password: str = _declare(
+        "--repo-pass", env="REPO_PASS", default="", is_secret=True,
+        help="Password of that user, or the file that holds it.",
+    )  # fmt: skip
+    repo_registries: tuple[str, ...] = _declare(
+        "--repo-registries", env="WATCHTOWER_REPO_REGISTRIES", default=(), parse=parse_list, metavar="HOSTS",
+        help="Registries (host or host:port) besides Docker Hub that receive this user name and password, or all.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,17 +323,23 @@ def declared_options() -> Iterator[Option]:
                 is_switch=option.is_switch,
                 metavar=option.metavar,
                 shown_default=option.shown_default,
+                is_secret=option.is_secret,
                 key=f"{group_name}.{item.name}",
                 group=str(group.__doc__),
             )
 
 
 def build_settings(
-    *, command_line: Mapping[str, str], environ: Mapping[str, str], names: tuple[str, ...] = ()
+    *,
+    command_line: Mapping[str, str],
+    environ: Mapping[str, str],
+    names: tuple[str, ...] = (),
+    secret_of: Callable[[str], str] = read_secret,
 ) -> Settings:
     """Combine what was given into settings.
 
-    `command_line` maps option keys to their text. Raises SettingsError with all problems at once.
+    `command_line` maps option keys to their text. `secret_of` returns the secret that a text is or names. Raises
+    SettingsError with all problems at once.
     """
     values: dict[str, dict[str, Any]] = {name: {} for name in _GROUPS}
     problems: list[str] = []
@@ -319,9 +349,10 @@ def build_settings(
             continue
         group_name, _, field_name = option.key.partition(".")
         try:
-            values[group_name][field_name] = option.parse(text)
+            values[group_name][field_name] = option.parse(secret_of(text) if option.is_secret else text)
         except (ValueError, OverflowError) as error:
-            problems.append(f"{origin}: {text[:60]!r} is not usable: {error}")
+            shown = "its value" if option.is_secret else repr(text[:60])
+            problems.append(f"{origin}: {shown} is not usable: {error}")
     if problems:
         raise SettingsError(tuple(problems))
     groups = {name: group(**values[name]) for name, group in _GROUPS.items()}
@@ -335,7 +366,7 @@ def _text_of(option: Option, command_line: Mapping[str, str], environ: Mapping[s
 
 
 def unsupported_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Name the non-empty `WATCHTOWER_*` (and `REPO_*`) variables that have no effect here, so that none is silent."""
+    """Name the non-empty `WATCHTOWER_*` variables that have no effect here, so that none is silent."""
     known = {option.env for option in declared_options()} | NOT_SETTINGS
     candidates = (key for key, value in environ.items() if value and key not in known)
-    return tuple(sorted(key for key in candidates if key.startswith(ENV_PREFIX) or key in {"REPO_USER", "REPO_PASS"}))
+    return tuple(sorted(key for key in candidates if key.startswith(ENV_PREFIX)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +24,21 @@ class TestBed:
     password: str = field(repr=False)
     directory: Path
     """A private directory; `cache` in it outlives the test bed."""
+
+    @contextmanager
+    def another_user(self, name: str, password: str) -> Iterator[None]:
+        """Let the registry know one more user while the context is open. It reads its file again when that changes."""
+        path = self.directory / "run" / "htpasswd"
+        before = path.read_text()
+        # The password goes over standard input, never onto a command line.
+        made = subprocess.run(
+            ["htpasswd", "-niB", name], input=password, capture_output=True, text=True, check=True, timeout=30
+        )
+        path.write_text(before.rstrip("\n") + "\n" + made.stdout.strip() + "\n")
+        try:
+            yield
+        finally:
+            path.write_text(before)
 
 
 def read_testbed(environ: Mapping[str, str] = os.environ) -> TestBed | None:

@@ -9,6 +9,9 @@ from pathlib import Path
 from tests.support.docker_cli import DockerCli, DockerCliError
 from tests.support.testbed import TestBed
 
+# `sleep` as a container's first process ignores the usual stop signal, and tests do not wait for its time-out.
+_QUICK = ("--stop-signal", "SIGKILL")
+
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
@@ -29,7 +32,7 @@ def an_outdated_container(docker: DockerCli, testbed: TestBed, prefix: str) -> O
     docker.publish(image, old)
     docker("rmi", "--force", old)
     docker("pull", image)
-    container_id = docker.run(f"{prefix}-web", image, options=("--env", "MARK=kept"))
+    container_id = docker.run(f"{prefix}-web", image, options=("--env", "MARK=kept", *_QUICK))
     docker.publish(image, new)
     docker("rmi", "--force", new)
     return Outdated(name=f"{prefix}-web", image=image, container_id=container_id, new_image_id=new)

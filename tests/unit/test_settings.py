@@ -86,3 +86,18 @@ def test_config_directory_is_taken_as_given() -> None:
     """The directory is not expanded or resolved: the container's paths are literal."""
     settings = build_settings(command_line={}, environ={"DOCKER_CONFIG": "/config"})
     assert settings.registry.config_directory == Path("/config")
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"WATCHTOWER_NOTIFICATIONS": "email", "WATCHTOWER_A": "1"}, ("WATCHTOWER_A", "WATCHTOWER_NOTIFICATIONS")),
+        ({"WATCHTOWER_SCHEDULE": "", "REPO_PASS": ""}, ()),
+        ({"REPO_PASS": "s3cr3t"}, ("REPO_PASS",)),
+        ({"WATCHTOWER_ASYNC_IMAGE": "x", "DOCKER_HOST": "x", "TZ": "UTC", "watchtower_a": "1"}, ()),
+        ({option.env: "x" for option in declared_options() if option.env}, ()),
+    ],
+)
+def test_only_what_is_set_and_has_no_effect_is_named(environ: dict[str, str], named: tuple[str, ...]) -> None:
+    """Names only, never values, in a fixed order."""
+    assert named == unsupported_variables(environ)

@@ -43,9 +43,9 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     app = App(settings=settings, environ=environ, command_as_name=word)
     try:
         if line.command == PLAN.name:
-            from watchtower_async.cli.plan_command import run_plan  # noqa: PLC0415
+            from watchtower_async.cli.plan_command import show_plan  # noqa: PLC0415
 
-            return run_plan(app, as_json="--json" in line.switches)
+            return show_plan(app.make_plan(), as_json="--json" in line.switches)
         return app.run_service()
     except WatchtowerError as error:
         print(f"{program}: {error}", file=sys.stderr)  # noqa: T201 - for the person who called, log or no log

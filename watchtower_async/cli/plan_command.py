@@ -14,8 +14,6 @@ from watchtower_async.updates.plan import HIDDEN_FROM_PEOPLE, Action, PlanItem, 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from watchtower_async.app import App
-
 EXIT_NOTHING = 0
 EXIT_UNKNOWN = 1
 EXIT_UPDATES = 2
@@ -31,9 +29,8 @@ _WORDS = {
 }
 
 
-def run_plan(app: App, *, as_json: bool) -> int:
-    """Print the plan and return the exit code. Raises EngineUnavailableError."""
-    plan = app.make_plan()
+def show_plan(plan: UpdatePlan, *, as_json: bool) -> int:
+    """Print the plan and return the exit code."""
     if as_json:
         print(json.dumps(plan.as_json(), indent=2))  # noqa: T201 - this is the command's answer
     else:

@@ -148,7 +148,7 @@ def _platform(value: object, where: str) -> Platform | None:
     if value is None:
         return None
     entry = _object(value, where)
-    features = _list(entry, "os.features") if "os.features" in entry else []
+    features = _list(entry, "os.features", f"{where}.") if "os.features" in entry else []
     return Platform(
         os=_string(entry, "os", where),
         architecture=_string(entry, "architecture", where),
@@ -176,8 +176,8 @@ def _string(entry: JsonObject, key: str, where: str) -> str:
     return value or ""
 
 
-def _list(entry: JsonObject, key: str) -> list[Any]:
+def _list(entry: JsonObject, key: str, where: str = "") -> list[Any]:
     """Return a list, empty where it is null: that is how Go writes one without elements."""
     if key not in entry or not isinstance(entry[key], list | None):
-        raise ValueError(f"{key} is missing or is not a list")
+        raise ValueError(f"{where}{key} is missing or is not a list")
     return entry[key] or []

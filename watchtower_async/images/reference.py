@@ -35,6 +35,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _UPPER = re.compile(r"[A-Z]", re.ASCII)
 _IMAGE_ID = re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
+_DIGEST_SHAPE = re.compile(r"[A-Za-z0-9+._-]+:[0-9A-Fa-f]+", re.ASCII)
 _LOOPBACK_V4 = ipaddress.IPv4Network("127.0.0.0/8")
 _LOOPBACK_V6 = ipaddress.IPv6Address("::1")
 _HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::[0-9]*)?", re.ASCII)
@@ -148,7 +149,7 @@ def _check_path(path: str, text: str) -> None:
 def _shown(text: str, limit: int = 150) -> str:
     """Quote the text for a message: on one line, cut, and without what may be the user info of a URL."""
     before, at, after = text.rpartition("@")
-    if at and ":" in before and not after.startswith("sha"):
+    if at and ":" in before and ("@" in before or not _DIGEST_SHAPE.fullmatch(after)):
         text = f"***@{after}"
     return repr(text if len(text) <= limit else text[:limit] + "…")
 

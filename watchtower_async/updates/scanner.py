@@ -36,6 +36,8 @@ from watchtower_async.registry.client import Published
 from watchtower_async.updates.reason import Reason, ReasonCode
 
 ENGINE_QUESTION_SECONDS = 60.0
+# The engine's own words, with status 500, where it has no credential to answer a Basic challenge with.
+_NO_LOGIN = "no basic auth credentials"
 
 
 class CredentialSource(Protocol):
@@ -141,6 +143,9 @@ def _engine_reason(
             "run the updater with host networking"
         )
         return Reason(ReasonCode.UNREACHABLE, text)
+    if _NO_LOGIN in str(error):
+        text = f"registry {reference.domain} asks for a login, and no credential is configured for it"
+        return Reason(ReasonCode.UNAUTHORIZED, f"{text} (asked through the engine)")
     # The engine gives the registry's own words only. They tell a refusal from a dead host, nothing finer.
     said = str(error) or "no answer in time"
     own = f"{unreachable}; " if unreachable is not None else ""

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 from aiohttp import web
 
 from watchtower_async.web.health_check import SOCKET_NAME
 
 LOCK_NAME = "control.lock"
 SHUTDOWN_SECONDS = 1.0
+"""What a client that is being answered gets when the updater stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,16 @@ async def serve_control_socket(directory: Path, health: Callable[[], Health]) ->
         os.close(lock)
         yield ControlSocket(path, f"the control socket {path} cannot be opened: {error.strerror or error}")
         return
-    runner = web.AppRunner(_application(health), handle_signals=False, access_log=None)
+    runner = web.AppRunner(
+        _application(health), handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+    )
     try:
         await runner.setup()
         await web.SockSite(runner, listening).start()
         yield ControlSocket(path, None)
     finally:
-        await runner.cleanup()
+        with anyio.move_on_after(2 * SHUTDOWN_SECONDS, shield=True):
+            await runner.cleanup()
         path.unlink(missing_ok=True)
         os.close(lock)
 

@@ -1,0 +1,422 @@
+"""From an inventory and the answers of registries to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio.lowlevel
+import pytest
+
+from tests.support.builders import a_container, a_digest, an_image, an_inventory
+from tests.support.merge_rules import an_image_document, created
+from tests.support.small_engine import AMD64, SmallEngine
+from tests.support.small_registries import (
+    INDEX,
+    MANIFEST,
+    SmallCredentials,
+    SmallRegistries,
+    digest,
+    published,
+)
+from watchtower_async.engine.client import JsonObject
+from watchtower_async.engine.inventory import ContainerSummary, ImageSummary
+from watchtower_async.engine.spec import EngineFacts
+from watchtower_async.errors import (
+    EngineError,
+    EngineUnavailableError,
+    RateLimitedError,
+    RegistryUnavailableError,
+    WatchtowerError,
+)
+from watchtower_async.images.digest import Digest
+from watchtower_async.images.manifest import Descriptor, Index
+from watchtower_async.images.platform import parse_platform
+from watchtower_async.images.reference import parse_reference
+from watchtower_async.registry.client import Published
+from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
+from watchtower_async.updates.planner import ENGINE_READS_AT_ONCE, Failure, Planner
+from watchtower_async.updates.reason import Reason, ReasonCode
+from watchtower_async.updates.scanner import Scanner
+from watchtower_async.updates.selection import SelectionPolicy
+
+IMAGE = "registry.example/app:1"
+DEPENDS_ON = "com.centurylinklabs.watchtower.depends-on"
+FACTS = EngineFacts(api_version=(1, 51), host_name="machine", platform="linux/amd64")
+
+
+def document_of(container: ContainerSummary, image: str = IMAGE, **host: Any) -> JsonObject:
+    """Return what inspect shows for a listed container; `host` replaces fields of its HostConfig."""
+    document = created({"Image": image}, image_document(container.image_id), word=f"container {container.name}")
+    document["HostConfig"] |= host
+    return document
+
+
+def image_document(image_id: str, **fields: Any) -> JsonObject:
+    """Return what inspect shows for an image."""
+    return an_image_document("any") | {"Id": image_id} | fields
+
+
+@dataclass
+class World:
+    """Containers on an engine, and what registries say about their images."""
+
+    containers: list[ContainerSummary]
+    tags: Mapping[str, Published | WatchtowerError] = field(default_factory=lambda: {IMAGE: published(IMAGE, "v2")})
+    indexes: Mapping[Digest, Index | WatchtowerError] = field(default_factory=dict)
+    images: Iterable[ImageSummary] = ()
+    engine: SmallEngine | None = None
+    policy: SelectionPolicy = field(default_factory=SelectionPolicy)
+
+    async def plan(
+        self,
+        *,
+        quarantined: frozenset[Failure] = frozenset(),
+        repairs: tuple[str, ...] = (),
+        problems: tuple[str, ...] = (),
+    ) -> UpdatePlan:
+        """Make the plan."""
+        self.registries = SmallRegistries(self.tags, self.indexes)
+        self.engine = self.engine or an_engine(self.containers)
+        scanner = Scanner(
+            registries=self.registries, engine=self.engine, credentials=SmallCredentials(), shares_loopback=True
+        )
+        planner = Planner(engine=self.engine, scanner=scanner, policy=self.policy, facts=FACTS)
+        inventory = an_inventory(*self.containers, images=self.images or [an_image(IMAGE)])
+        return await planner.make(inventory, quarantined=quarantined, repairs=repairs, problems=problems)
+
+    async def item(self, **given: Any) -> PlanItem:
+        """Return the only item of the plan."""
+        (item,) = (await self.plan(**given)).items
+        return item
+
+
+def an_engine(known: Iterable[ContainerSummary], /, **more: Any) -> SmallEngine:
+    """Return an engine that knows these containers and their images; `more` replaces what it answers."""
+    listed = list(known)
+    images = {item.image_id: image_document(item.image_id) for item in listed}
+    given = {"containers": [document_of(item) for item in listed], "images": images, **more}
+    return SmallEngine(**given)
+
+
+def an_index(*entries: tuple[str, str]) -> Index:
+    """Return an index of (platform, word) entries."""
+    return Index(INDEX, tuple(Descriptor(MANIFEST, digest(word), 1, parse_platform(text)) for text, word in entries))
+
+
+async def test_container_on_the_published_image_costs_no_call() -> None:
+    """Fresh containers are not inspected, however many there are."""
+    world = World([a_container(f"web{number}") for number in range(50)], {IMAGE: published(IMAGE, "v1")})
+    plan = await world.plan()
+    assert {item.action for item in plan.items} == {Action.NOTHING}
+    assert world.registries.asked == {IMAGE: 1}
+    assert world.engine is not None
+    assert not world.engine.calls
+
+
+async def test_stale_container_is_updated_and_the_plan_says_from_what_to_what() -> None:
+    """Everything that carrying it out needs is in the item."""
+    container = a_container("web")
+    assert await World([container]).item() == PlanItem(
+        container_id=container.id,
+        name="web",
+        image=IMAGE,
+        image_id=container.image_id,
+        action=Action.UPDATE,
+        reason=Reason(ReasonCode.NEWER_IMAGE, "the tag points to a newer image"),
+        running=digest("v1"),
+        published=digest("v2"),
+        reference=parse_reference(IMAGE),
+    )
+
+
+async def test_calls_grow_with_stale_containers_and_distinct_images_only() -> None:
+    """One inspect per stale container, one per old image; the inventory is given."""
+    other = "registry.example/other:1"
+    containers = [a_container(f"web{number}") for number in range(6)]
+    containers += [a_container(f"other{number}", image=other) for number in range(4)]
+    containers += [a_container(f"fresh{number}", image="registry.example/fresh:1") for number in range(9)]
+    fresh = "registry.example/fresh:1"
+    world = World(
+        containers,
+        {IMAGE: published(IMAGE, "v2"), other: published(other, "v2"), fresh: published(fresh, "v1")},
+        images=[an_image(IMAGE), an_image(other), an_image(fresh)],
+    )
+
+    plan = await world.plan()
+
+    assert len(plan.updates) == 10
+    assert world.engine is not None
+    assert world.engine.calls == {"inspect_container": 10, "inspect_image": 2}
+    assert world.registries.asked.total() == 3
+
+
+async def test_few_reads_are_under_way_at_the_same_time() -> None:
+    """A machine with hundreds of containers is not flooded."""
+
+    class Counting(SmallEngine):
+        now, most = 0, 0
+
+        async def inspect_container(self, id_or_name: str) -> JsonObject:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await anyio.lowlevel.checkpoint()
+            self.now -= 1
+            return await super().inspect_container(id_or_name)
+
+    containers = [a_container(f"web{number}") for number in range(40)]
+    images = {item.image_id: image_document(item.image_id) for item in containers}
+    engine = Counting(containers=[document_of(item) for item in containers], images=images)
+    plan = await World(containers, engine=engine).plan()
+    assert len(plan.updates) == 40
+    assert engine.most == ENGINE_READS_AT_ONCE
+
+
+async def test_container_listed_by_image_id_is_judged_by_the_name_it_was_made_from() -> None:
+    """As soon as a tag has moved on locally an engine lists the id; one inspect serves the name and the rest."""
+    image_id = a_digest(f"config of {IMAGE}")
+    container = a_container("web", image=image_id[7:19], image_id=image_id)
+    world = World([container])
+    item = await world.item()
+    assert (item.action, item.image, item.published) == (Action.UPDATE, IMAGE, digest("v2"))
+    assert world.engine is not None
+    assert world.engine.calls == {"inspect_container": 1, "inspect_image": 1}
+
+
+@pytest.mark.parametrize("config", [{"Image": a_digest(f"config of {IMAGE}")}, {"Image": ""}, {}, None])
+async def test_container_made_from_an_image_id_is_left_alone(config: JsonObject | None) -> None:
+    """There is no name that could point elsewhere."""
+    image_id = a_digest(f"config of {IMAGE}")
+    container = a_container("web", image=image_id, image_id=image_id)
+    engine = an_engine([container], containers=[document_of(container) | {"Config": config}])
+    item = await World([container], engine=engine).item()
+    assert (item.action, item.reason.code) == (Action.LEAVE, ReasonCode.NO_REFERENCE)
+
+
+@pytest.mark.parametrize("listed_by_id", [True, False])
+@pytest.mark.parametrize(
+    ("error", "action", "code"),
+    [
+        (None, Action.LEAVE, ReasonCode.VANISHED),
+        (EngineError("the engine is ill", status=500), Action.UNKNOWN, ReasonCode.ENGINE),
+    ],
+)
+async def test_container_that_cannot_be_read_costs_only_itself(
+    listed_by_id: bool, error: EngineError | None, action: Action, code: ReasonCode
+) -> None:
+    """One that was removed meanwhile is no failure; everything else is, and the others go on."""
+    image_id = a_digest(f"config of {IMAGE}")
+    bad = a_container("bad", image=image_id if listed_by_id else IMAGE, image_id=image_id)
+    good = a_container("good")
+    engine = an_engine([good] if error is None else [bad, good], broken={bad.id: error} if error else {})
+    first, second = (await World([bad, good], engine=engine).plan()).items
+    assert (first.name, first.action) == ("good", Action.UPDATE)
+    assert (second.name, second.action, second.reason.code) == ("bad", action, code)
+
+
+@pytest.mark.parametrize("listed_by_id", [True, False])
+async def test_engine_that_goes_away_ends_the_plan_with_one_error(listed_by_id: bool) -> None:
+    """A hundred reads that fail for the same reason are one error, not a group of them."""
+    image_id = a_digest(f"config of {IMAGE}")
+    image = image_id if listed_by_id else IMAGE
+    containers = [a_container(f"web{number}", image=image, image_id=image_id) for number in range(20)]
+    broken = {item.id: EngineUnavailableError("gone") for item in containers}
+    with pytest.raises(EngineUnavailableError, match="gone"):
+        await World(containers, engine=an_engine(containers, broken=broken)).plan()
+
+
+@pytest.mark.parametrize(
+    ("answer", "action", "code"),
+    [
+        (None, Action.LEAVE, ReasonCode.VANISHED),
+        (EngineError("ill", status=500), Action.UNKNOWN, ReasonCode.ENGINE),
+    ],
+)
+async def test_old_image_that_cannot_be_read_stops_the_update(
+    answer: EngineError | None, action: Action, code: ReasonCode
+) -> None:
+    """Without the old image's defaults a container cannot be re-created as it is."""
+    container = a_container("web")
+    images = {container.image_id: answer} if answer else {}
+    item = await World([container], engine=an_engine([container], images=images)).item()
+    assert (item.action, item.reason.code, item.published) == (action, code, digest("v2"))
+
+
+async def test_monitor_only_container_is_reported() -> None:
+    """It is looked at in the same way, and the reason says why nothing is done."""
+    item = await World([a_container("web")], policy=SelectionPolicy(monitor_only=True)).item()
+    assert item.action is Action.REPORT
+    assert item.reason.text == "the tag points to a newer image; monitor-only, nothing is touched"
+
+
+@pytest.mark.parametrize("monitor_only", [True, False])
+async def test_container_that_cannot_be_recreated_is_refused_in_the_plan(monitor_only: bool) -> None:
+    """The refusal comes before anything is touched, with its reasons, also where only a report was asked for."""
+    container = a_container("web")
+    engine = an_engine([container], containers=[document_of(container, NewFangled=True)])
+    item = await World([container], engine=engine, policy=SelectionPolicy(monitor_only=monitor_only)).item()
+    assert (item.action, item.reason.code) == (Action.REFUSE, ReasonCode.REFUSED)
+    assert item.reason.text.startswith("cannot be re-created as it is: ")
+    assert "NewFangled" in item.reason.text
+    assert item.published == digest("v2")
+
+
+async def test_unanswered_question_is_unknown_in_the_registrys_words() -> None:
+    """Never up to date, never outdated."""
+    tags = {IMAGE: RateLimitedError("rate limited until 12:00", host="registry.example", retry_after=60.0)}
+    item = await World([a_container("web")], tags).item()
+    assert (item.action, item.published, item.running) == (Action.UNKNOWN, None, digest("v1"))
+    assert item.reason == Reason(ReasonCode.RATE_LIMITED, "rate limited until 12:00")
+
+
+def an_index_answer(*entries: tuple[str, str], error: WatchtowerError | None = None) -> dict[str, Any]:
+    """Return a world in which the tag points to an index."""
+    return {
+        "tags": {IMAGE: published(IMAGE, "idx", media_type=INDEX)},
+        "indexes": {digest("idx"): error or an_index(*entries)},
+    }
+
+
+async def test_new_index_with_the_same_manifest_for_this_platform_is_no_update() -> None:
+    """Another platform or an attestation changed, nothing that runs here."""
+    world = World([a_container("web")], **an_index_answer(("linux/arm64", "new"), ("linux/amd64", "v1")))
+    item = await world.item()
+    assert (item.action, item.reason.code) == (Action.NOTHING, ReasonCode.SAME_FOR_PLATFORM)
+
+
+async def test_new_manifest_for_this_platform_is_an_update_to_the_index() -> None:
+    """What is pulled is what the tag points to."""
+    item = await World([a_container("web")], **an_index_answer(("linux/arm64", "v1"), ("linux/amd64", "new"))).item()
+    assert (item.action, item.published) == (Action.UPDATE, digest("idx"))
+
+
+async def test_index_without_this_platform_is_unknown() -> None:
+    """Pulling would fail; the reason names the platform."""
+    item = await World([a_container("web")], **an_index_answer(("linux/arm64", "new"))).item()
+    assert (item.action, item.reason.code) == (Action.UNKNOWN, ReasonCode.NO_PLATFORM)
+    assert "linux/amd64" in item.reason.text
+
+
+async def test_index_that_cannot_be_fetched_is_unknown() -> None:
+    """Without it nobody knows whether this platform changed."""
+    error = RateLimitedError("wait", host="registry.example", retry_after=None)
+    item = await World([a_container("web")], **an_index_answer(error=error)).item()
+    assert (item.action, item.reason, item.published) == (
+        Action.UNKNOWN,
+        Reason(ReasonCode.RATE_LIMITED, "wait"),
+        digest("idx"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "engine_architecture", "action"),
+    [
+        ({"Architecture": "arm64"}, "amd64", Action.NOTHING),
+        ({"Architecture": "arm64", "Variant": "v8"}, "amd64", Action.NOTHING),
+        ({"Architecture": "amd64"}, "amd64", Action.UPDATE),
+        ({"Architecture": ""}, "arm64", Action.NOTHING),
+        ({"Architecture": None, "Os": None}, "amd64", Action.UPDATE),
+    ],
+)
+async def test_platform_is_that_of_the_image_that_runs(
+    image: JsonObject, engine_architecture: str, action: Action
+) -> None:
+    """A container may run for another platform than the machine's; an image that tells none is for the machine."""
+    container = a_container("web")
+    images = {container.image_id: image_document(container.image_id, **image)}
+    info = replace(AMD64, architecture=engine_architecture)
+    engine = an_engine([container], images=images, info=info)
+    entries = an_index_answer(("linux/arm64", "v1"), ("linux/amd64", "new"))
+    assert (await World([container], **entries, engine=engine).item()).action is action
+
+
+@pytest.mark.parametrize(("media_type", "questions"), [(MANIFEST, 0), (INDEX, 1), ("", 1)])
+async def test_index_is_asked_for_only_where_there_may_be_one(media_type: str, questions: int) -> None:
+    """A single manifest needs no second question; a registry that tells no type may have an index."""
+    world = World([a_container("web")], {IMAGE: published(IMAGE, "v2", media_type=media_type)})
+    assert (await world.item()).action is Action.UPDATE
+    assert world.registries.indexes_asked.total() == questions
+
+
+async def test_answer_through_the_engine_is_marked() -> None:
+    """People can see who was asked; there is no index to ask an engine for."""
+    container = a_container("web")
+    reply = {"Descriptor": {"digest": a_digest("v2"), "mediaType": INDEX}}
+    engine = an_engine([container], distribution={IMAGE: reply})
+    tags = {IMAGE: RegistryUnavailableError("refused", host="registry.example", connected=False)}
+    item = await World([container], tags, engine=engine).item()
+    assert (item.action, item.published, item.asked_through_engine) == (Action.UPDATE, digest("v2"), True)
+
+
+async def test_updates_come_first_in_the_order_of_their_dependencies() -> None:
+    """What others depend on is replaced first; the rest of the plan is sorted by name."""
+    containers = [
+        a_container("a", labels={DEPENDS_ON: "b"}),
+        a_container("b", labels={DEPENDS_ON: "z"}),
+        a_container("z"),
+        a_container("stopped", state="exited"),
+        a_container("fresh", image="registry.example/fresh:1"),
+    ]
+    fresh = "registry.example/fresh:1"
+    tags = {IMAGE: published(IMAGE, "v2"), fresh: published(fresh, "v1")}
+    plan = await World(containers, tags, images=[an_image(IMAGE), an_image(fresh)]).plan()
+    assert [item.name for item in plan.items] == ["z", "b", "a", "fresh", "stopped"]
+    assert [item.name for item in plan.updates] == ["z", "b", "a"]
+
+
+async def test_circle_costs_only_its_members() -> None:
+    """They are left alone with the circle in the reason; who depends on them is updated all the same."""
+    containers = [
+        a_container("a", labels={DEPENDS_ON: "b"}),
+        a_container("b", labels={DEPENDS_ON: "a"}),
+        a_container("c", labels={DEPENDS_ON: "a,d"}),
+        a_container("d"),
+    ]
+    plan = await World(containers).plan()
+    assert [(item.name, item.action) for item in plan.items] == [
+        ("d", Action.UPDATE),
+        ("c", Action.UPDATE),
+        ("a", Action.LEAVE),
+        ("b", Action.LEAVE),
+    ]
+    assert plan.items[2].reason == Reason(ReasonCode.CIRCULAR, "circular dependency between a, b")
+
+
+async def test_image_that_failed_in_a_container_is_not_tried_in_it_again() -> None:
+    """Only this digest in this container: another container tries it, and another digest is tried."""
+    containers = [a_container("a"), a_container("b"), a_container("c")]
+    failures = frozenset({("a", digest("v2")), ("b", digest("v3"))})
+    plan = await World(containers).plan(quarantined=failures)
+    assert [(item.name, item.action) for item in plan.items] == [
+        ("b", Action.UPDATE),
+        ("c", Action.UPDATE),
+        ("a", Action.LEAVE),
+    ]
+    assert plan.items[2].reason.code is ReasonCode.QUARANTINED
+    assert plan.items[2].published == digest("v2")
+
+
+async def test_every_container_of_the_engine_is_in_the_plan() -> None:
+    """Also those that are not watched, with the reason; they are never asked for."""
+    containers = [
+        a_container("off", image="registry.example/off:1", labels={"com.centurylinklabs.watchtower.enable": "false"}),
+        a_container("pinned", image=f"{IMAGE}@{a_digest('v1')}"),
+        a_container("gone", image_id=a_digest("unknown")),
+    ]
+    world = World(containers)
+    plan = await world.plan()
+    assert {item.name: (item.action, item.reason.code) for item in plan.items} == {
+        "off": (Action.LEAVE, ReasonCode.DISABLED),
+        "pinned": (Action.LEAVE, ReasonCode.PINNED),
+        "gone": (Action.UNKNOWN, ReasonCode.IMAGE_UNKNOWN),
+    }
+    assert not world.registries.asked
+
+
+async def test_engine_without_containers_has_an_empty_plan() -> None:
+    """What was found beside the containers is passed on."""
+    plan = await World([]).plan(repairs=("web: undone",), problems=("config.json is broken",))
+    assert plan == UpdatePlan(
+        engine="unix:///small.sock", items=(), repairs=("web: undone",), problems=("config.json is broken",)
+    )

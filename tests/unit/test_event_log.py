@@ -1,0 +1,158 @@
+"""Which fact is logged how."""
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.support.builders import a_digest, an_id
+from watchtower_async.events import (
+    ContainerJudged,
+    Degraded,
+    Event,
+    ImageRemoved,
+    ReplacementFinished,
+    ReplacementRecovered,
+    ReplacementStarted,
+    SessionFailed,
+    SessionFinished,
+    SessionStarted,
+)
+from watchtower_async.images.digest import parse_digest
+from watchtower_async.telemetry.event_log import EventLog
+from watchtower_async.updates.plan import Action, PlanItem
+from watchtower_async.updates.reason import Reason, ReasonCode
+
+OLD, NEW = parse_digest(a_digest("v1")), parse_digest(a_digest("v2"))
+
+
+def an_item(
+    action: Action = Action.UPDATE,
+    code: ReasonCode = ReasonCode.NEWER_IMAGE,
+    *,
+    name: str = "web",
+    is_known: bool = True,
+) -> PlanItem:
+    """Return a judged container."""
+    return PlanItem(
+        container_id=an_id(name),
+        name=name,
+        image="redis:7",
+        image_id=a_digest("config"),
+        action=action,
+        reason=Reason(code, "because"),
+        running=OLD if is_known else None,
+        published=NEW if is_known else None,
+    )
+
+
+def logged(*events: Event) -> list[dict[str, Any]]:
+    """Return what is logged about these facts."""
+    with capture_logs() as entries:
+        log = EventLog()
+        for event in events:
+            log(event)
+    return [dict(entry) for entry in entries]
+
+
+ABOUT = {"container": "web", "image": "redis:7", "digest_from": OLD.short, "digest_to": NEW.short}
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (SessionStarted("s1", "unix:///x"), {"event": "session.started", "log_level": "debug", "session": "s1", "host": "unix:///x"}),
+        (ReplacementStarted(an_item()), {"event": "replacement.started", "log_level": "info", **ABOUT}),
+        (
+            ImageRemoved(a_digest("old"), "redis:7"),
+            {"event": "image.removed", "log_level": "info", "image_id": an_id("old")[:12], "image": "redis:7"},
+        ),
+        (
+            ReplacementRecovered("web", "undone"),
+            {"event": "replacement.recovered", "log_level": "warning", "container": "web", "action": "undone"},
+        ),
+        (
+            ReplacementRecovered("web", "look", is_lost=True),
+            {"event": "replacement.recovered", "log_level": "critical", "container": "web", "action": "look"},
+        ),
+        (Degraded("p"), {"event": "updater.degraded", "log_level": "warning", "problem": "p"}),
+        (
+            SessionFailed("s1", "gone"),
+            {"event": "session.failed", "log_level": "error", "session": "s1", "reason": "gone"},
+        ),
+        (
+            SessionFinished("s1", scanned=3, updated=2, failed=1, duration=1.23456),
+            {
+                "event": "session.finished", "log_level": "info", "session": "s1", "duration": 1.235,
+                "Scanned": 3, "Updated": 2, "Failed": 1, "notify": "no",
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_fact_has_an_identifier_a_level_and_values(event: Event, expected: dict[str, Any]) -> None:
+    """One entry each, with values as keys; the summary has Watchtower's names."""
+    assert logged(event) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "identifier", "level"),
+    [
+        (Action.UPDATE, ReasonCode.NEWER_IMAGE, "container.newer_image_found", "info"),
+        (Action.REPORT, ReasonCode.NEWER_IMAGE, "container.newer_image_found", "info"),
+        (Action.REFUSE, ReasonCode.REFUSED, "container.refused", "warning"),
+        (Action.UNKNOWN, ReasonCode.UNREACHABLE, "container.unknown", "warning"),
+        (Action.LEAVE, ReasonCode.DISABLED, "container.left_alone", "debug"),
+        (Action.NOTHING, ReasonCode.UP_TO_DATE, "container.up_to_date", "debug"),
+    ],
+)
+def test_level_says_whether_somebody_should_look(action: Action, code: ReasonCode, identifier: str, level: str) -> None:
+    """News is information, what could not be done is a warning, the rest is for the curious."""
+    (entry,) = logged(ContainerJudged(an_item(action, code)))
+    assert entry == {"event": identifier, "log_level": level, "reason": "because", **ABOUT}
+
+
+@pytest.mark.parametrize("action", Action)
+def test_every_action_can_be_logged(action: Action) -> None:
+    """A new action cannot be forgotten here."""
+    assert len(logged(ContainerJudged(an_item(action)))) == 1
+
+
+@pytest.mark.parametrize("code", [ReasonCode.NOT_RUNNING, ReasonCode.NOT_NAMED])
+def test_container_that_nobody_asked_for_is_not_logged(code: ReasonCode) -> None:
+    """Stopped containers would fill the log."""
+    assert logged(ContainerJudged(an_item(Action.LEAVE, code))) == []
+
+
+@pytest.mark.parametrize("code", [ReasonCode.LOCAL_IMAGE, ReasonCode.NOT_SUPPORTED, ReasonCode.ITSELF])
+def test_lasting_reason_is_visible_once_per_container(code: ReasonCode) -> None:
+    """The owner must know, but not every five minutes."""
+    web, db = (ContainerJudged(an_item(Action.LEAVE, code, name=name)) for name in ("web", "db"))
+    assert [entry["log_level"] for entry in logged(web, web, db, web)] == ["info", "debug", "info", "debug"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "level"),
+    [
+        ("updated", "info"),
+        ("skipped", "info"),
+        ("rolled_back", "error"),
+        ("failed", "error"),
+        ("unfinished", "error"),
+        ("lost", "critical"),
+    ],
+)
+def test_outcome_is_in_the_identifier(outcome: str, level: str) -> None:
+    """A broken promise is an error, a container that is down is more."""
+    event = ReplacementFinished(an_item(), outcome, "why", detail=("exit code 1", "log line"), duration=2.0)
+    assert logged(event) == [
+        {
+            "event": f"replacement.{outcome}", "log_level": level, "reason": "why", "duration": 2.0,
+            "detail": "exit code 1 | log line", **ABOUT,
+        }
+    ]  # fmt: skip
+
+
+def test_what_is_not_known_is_not_logged() -> None:
+    """No empty keys."""
+    (entry,) = logged(ReplacementFinished(an_item(is_known=False), "failed", "why", detail=(), duration=0.0))
+    assert entry.keys() == {"event", "log_level", "container", "image", "reason", "duration"}
