@@ -23,7 +23,6 @@ from watchtower_async.engine.spec import EngineFacts, Recreation, recreate
 from watchtower_async.errors import (
     EngineConflictError,
     EngineError,
-    EngineUnavailableError,
     NoSuchObjectError,
     PullFailedError,
 )
@@ -883,9 +882,6 @@ async def test_unchanged_container_has_no_changed_paths(lab: Lab) -> None:
     assert await lab.client.changed_paths(await lab.create("app")) == []
 
 
-@pytest.mark.xfail(
-    reason="the answer to HEAD has no body, and the library fails on that", raises=EngineUnavailableError
-)
 async def test_missing_path_is_told(lab: Lab) -> None:
     """A path that is not there has no properties."""
     container_id = await lab.create("app")

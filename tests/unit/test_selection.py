@@ -11,7 +11,7 @@ ENABLE = "com.centurylinklabs.watchtower.enable"
 
 def the_reason(labels: dict[str, str], policy: SelectionPolicy | None = None, **facts: str) -> ReasonCode | None:
     """Return why a container with these labels is left alone, None when it is watched."""
-    container = a_container(facts.pop("name", "web"), labels=labels, **facts)  # type: ignore[arg-type]
+    container = a_container(facts.pop("name", "web"), labels=labels, **facts)
     selection = select(an_inventory(container), policy or SelectionPolicy())
     return selection.left_alone[0].reason.code if selection.left_alone else None
 

@@ -300,11 +300,13 @@ class Engine:
 
     async def stat_path(self, container_id: str, path: str) -> JsonObject:
         """Return name, size, mode and mtime of a path in a container. Raises NoSuchObjectError."""
+        self.calls["stat_path"] += 1
+        url = self._docker._canonicalize_url(f"containers/{_quoted(container_id)}/archive", versioned_api=True)
         with self._translated("stat_path"), anyio.fail_after(self._call_timeout):
-            response = await self._send(
-                "stat_path", "HEAD", f"containers/{_quoted(container_id)}/archive", params={"path": path}
-            )
-            response.release()
+            # Not through the library: it reads the body of an error, which an answer to HEAD does not have.
+            async with self._docker.session.head(url, params={"path": path}) as response:
+                if response.status >= 400:
+                    raise error_for(response.status, f"{path} cannot be looked at")
         try:
             document = json.loads(base64.b64decode(response.headers[_PATH_STAT]))
         except (KeyError, ValueError):

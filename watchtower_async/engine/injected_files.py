@@ -15,7 +15,7 @@ import anyio
 
 from watchtower_async.engine.client import Engine, JsonObject
 from watchtower_async.engine.times import parse_time
-from watchtower_async.errors import EngineError, EngineUnavailableError
+from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError
 
 SEARCH_SECONDS = 30.0
 FILES_AT_ONCE = 8
@@ -52,6 +52,10 @@ async def find_injected_files(engine: Engine, container: JsonObject) -> tuple[st
         async with limiter:
             try:
                 stat = await engine.stat_path(identity, path)
+            except NoSuchObjectError:
+                return  # removed since it was listed
+            except EngineUnavailableError:
+                raise
             except EngineError:
                 unreadable.append(path)
                 return
