@@ -20,7 +20,7 @@ from tests.support.updating import an_outdated_container, assert_updated, login_
 EXAMPLES = Path(__file__).parents[2] / "compose"
 STATE = "state:/var/lib/watchtower-async"
 SOCKET = "/var/run/docker.sock:/var/run/docker.sock"
-FILES = ("basic.yaml", "config-dir.yaml", "docker-login.yaml")
+FILES = ("basic.yaml", "config-dir.yaml", "docker-login.yaml", "ecr-helper.yaml", "gcloud.yaml")
 IMAGE = "${WATCHTOWER_ASYNC_IMAGE:-watchtower-async:latest}"
 
 needs_compose = pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
@@ -80,7 +80,7 @@ def service_of(name: str) -> dict[str, Any]:
 
 def test_every_example_is_tested() -> None:
     """A new example does not go without a test."""
-    assert set(FILES) <= {path.name for path in EXAMPLES.iterdir()}
+    assert set(FILES) == {path.name for path in EXAMPLES.glob("*.yaml")}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -97,6 +97,12 @@ def test_example_runs_the_image_that_the_user_names(name: str) -> None:
         ("basic.yaml", [SOCKET, STATE], {}),
         ("docker-login.yaml", [SOCKET, "~/.docker/config.json:/config.json:ro", STATE], {}),
         ("config-dir.yaml", [SOCKET, "./docker-config:/config:ro", STATE], {"DOCKER_CONFIG": "/config"}),
+        ("gcloud.yaml", [SOCKET, "./docker-config:/config:ro", STATE], {"DOCKER_CONFIG": "/config"}),
+        (
+            "ecr-helper.yaml",
+            [SOCKET, "~/.docker/config.json:/config.json:ro", "~/.aws:/.aws:ro", "helper:/go/bin:ro", STATE],
+            {"HOME": "/", "PATH": "${PATH}:/go/bin", "AWS_REGION": "${AWS_REGION:-us-east-1}"},
+        ),
     ],
 )
 def test_example_mounts_what_it_documents(name: str, volumes: list[str], environment: dict[str, str]) -> None:

@@ -222,12 +222,12 @@ CASES: dict[str, Case] = {
     "volumes": _case(
         Volumes={"/own": {}, "/data": {}},
         HostConfig={
-            "Binds": ["{prefix}-named:/named", "/tmp:/host:ro", "{prefix}-named:/data:rw,nocopy", "/alone"],
+            "Binds": ["{prefix}-named:/named", "/usr/share:/host:ro", "{prefix}-named:/data:rw,nocopy", "/alone"],
             "Mounts": [
                 {"Type": "volume", "Source": "{prefix}-mount", "Target": "/mount", "ReadOnly": True},
                 {"Type": "volume", "Target": "/nameless", "VolumeOptions": {"NoCopy": True}},
                 {"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1048576, "Mode": 448}},
-                {"Type": "bind", "Source": "/tmp", "Target": "/bound", "BindOptions": {"Propagation": "rprivate"}},
+                {"Type": "bind", "Source": "/usr/share", "Target": "/bound", "BindOptions": {"Propagation": "rprivate"}},
             ],
             "Tmpfs": {"/run": "rw,size=65536k", "/plain": ""},
         },

@@ -19,6 +19,7 @@ from watchtower_async.engine.streams import tidy
 from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError
 
 POLL_SECONDS = 0.5
+LEAST_PAUSE_SECONDS = 0.01
 HEALTH_MARGIN_SECONDS = 10.0
 LOG_LINES = 20
 LOG_CHARACTERS = 2000
@@ -131,7 +132,8 @@ async def watch_successor(engine: Engine, container_id: str, *, monitor: float) 
         if not isinstance(judgement, Wait):
             return judgement
         left = monitor - (anyio.current_time() - started)
-        await anyio.sleep(min(POLL_SECONDS, left) if left > 0 else POLL_SECONDS)
+        # Never shorter than the least pause: what is left may be too little for a clock to notice.
+        await anyio.sleep(max(LEAST_PAUSE_SECONDS, min(POLL_SECONDS, left)) if left > 0 else POLL_SECONDS)
 
 
 async def collect_evidence(engine: Engine, container_id: str) -> tuple[str, ...]:
