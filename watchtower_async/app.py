@@ -1,7 +1,8 @@
 """Composition root: the only module that knows all classes, and the one root task group.
 
-The service is a loop of sessions beside a control socket. A signal ends it: a replacement in progress is brought to a
-safe point first (it puts its own container in order when it is cancelled), then everything is closed.
+The service runs sessions beside a control socket and a watcher of the credentials. A signal ends it: a replacement in
+progress is brought to a safe point first (it puts its own container in order when it is cancelled), then everything is
+closed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import signal
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
@@ -21,6 +22,8 @@ from watchtower_async.credentials.config_file import AUTH_VARIABLE
 from watchtower_async.credentials.helper import HelperRunner
 from watchtower_async.credentials.repo_login import read_repo_login
 from watchtower_async.credentials.store import CredentialStore, find_config_directory
+from watchtower_async.credentials.survey import DirectorySurvey
+from watchtower_async.credentials.watcher import CredentialWatcher
 from watchtower_async.engine.address import EngineAddress, resolve_address
 from watchtower_async.engine.client import Engine, connect_engine
 from watchtower_async.engine.identity import SelfContainer, find_self, runs_in_container
@@ -31,41 +34,31 @@ from watchtower_async.instance import owner_id
 from watchtower_async.registry.client import RegistryClient
 from watchtower_async.rollout.recovery import RecoveryReport, recover
 from watchtower_async.rollout.replacement import ReplacementSettings, Replacer
-from watchtower_async.session import Session, SessionPolicy, SessionReport
+from watchtower_async.service import Service, Status
+from watchtower_async.session import Session, SessionPolicy
 from watchtower_async.settings import Settings, unsupported_variables
 from watchtower_async.telemetry.event_log import EventLog
 from watchtower_async.updates.plan import UpdatePlan
 from watchtower_async.updates.planner import Planner
 from watchtower_async.updates.scanner import Scanner
 from watchtower_async.updates.selection import SelectionPolicy
-from watchtower_async.web.control import Health, serve_control_socket
+from watchtower_async.web.control import serve_control_socket
 from watchtower_async.web.health_check import state_directory
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 
 
-@dataclass(slots=True)
-class _Status:
-    """How the service is, for the health answer."""
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    """What is made for one engine."""
 
-    started: datetime
-    sessions: int = 0
-    last: SessionReport | None = None
-    last_finished: datetime | None = None
-    next_session: datetime | None = None
-
-    def health(self) -> Health:
-        """Say how the service is. It is not well when its last session could not be carried through."""
-        failure = self.last.failure if self.last else None
-        detail = {
-            "version": __version__,
-            "sessions": self.sessions,
-            "last_session": self.last_finished.isoformat() if self.last_finished else None,
-            "next_session": self.next_session.isoformat() if self.next_session else None,
-            "problem": failure,
-        }
-        return Health(failure is None, detail)
+    session: Session
+    store: CredentialStore
+    directory: Path
+    """Of the credential configuration."""
+    registries: RegistryClient
+    announcer: Announcer
 
 
 class App:
@@ -89,27 +82,47 @@ class App:
         return anyio.run(self._make_plan)
 
     async def _make_plan(self) -> UpdatePlan:
-        async with self._session(holds_control_socket=False) as session:
-            return await session.make_plan()
+        async with self._connect(holds_control_socket=False) as connected:
+            return await connected.session.make_plan()
 
     async def _run_service(self) -> int:
-        status = _Status(started=datetime.now(UTC))
+        status = Status(started=datetime.now(UTC))
         async with serve_control_socket(self._state, status.health) as control:
             if control.problem is not None:
                 self._log.warning("updater.degraded", problem=control.problem)
-            async with self._session(holds_control_socket=control.is_held) as session:
-                return await self._until_signal(session, status)
+            async with self._connect(holds_control_socket=control.is_held) as connected:
+                return await self._until_signal(connected, status)
 
-    async def _until_signal(self, session: Session, status: _Status) -> int:
+    async def _until_signal(self, connected: _Connected, status: Status) -> int:
         exit_code = EXIT_DONE
+        schedule = self._settings.schedule
+        service = Service(
+            sessions=connected.session,
+            credentials=connected.store,
+            forget=connected.registries.forget,
+            announcer=connected.announcer,
+            interval=schedule.interval,
+            status=status,
+        )
+        watcher = CredentialWatcher(
+            store=connected.store,
+            survey=DirectorySurvey(connected.directory),
+            tell=lambda problem: connected.announcer.announce(Degraded(problem)),
+        )
         async with anyio.create_task_group() as root:
 
-            async def work() -> None:
+            async def run_once() -> None:
                 nonlocal exit_code
-                exit_code = await self._sessions(session, status)
+                report = await service.run_session()
+                exit_code = EXIT_FAILED if schedule.exit_code and not report.is_good else EXIT_DONE
                 root.cancel_scope.cancel()
 
-            root.start_soon(work, name="sessions")
+            async def run_for_ever() -> None:
+                root.start_soon(service.tell_news, name="credential news")
+                await root.start(watcher.run, name="credential watcher")
+                await service.run()
+
+            root.start_soon(run_once if schedule.run_once else run_for_ever, name="sessions")
             with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
                 async for number in signals:
                     self._log.info("updater.stopped", signal=signal.Signals(number).name)
@@ -117,30 +130,8 @@ class App:
                     break
         return exit_code
 
-    async def _sessions(self, session: Session, status: _Status) -> int:
-        schedule = self._settings.schedule
-        if schedule.run_once:
-            report = await self._one_session(session, status)
-            return EXIT_FAILED if schedule.exit_code and not report.is_good else EXIT_DONE
-        next_start = anyio.current_time()
-        while True:
-            # Counted from start to start; a session that overran is not made up for.
-            next_start = max(next_start + schedule.interval.total_seconds(), anyio.current_time())
-            wait = next_start - anyio.current_time()
-            status.next_session = datetime.now(UTC) + timedelta(seconds=wait)
-            self._log.info("schedule.next_session", at=status.next_session.isoformat(timespec="seconds"))
-            await anyio.sleep(wait)
-            await self._one_session(session, status)
-
-    async def _one_session(self, session: Session, status: _Status) -> SessionReport:
-        report = await session.run()
-        status.sessions += 1
-        status.last = report
-        status.last_finished = datetime.now(UTC)
-        return report
-
     @asynccontextmanager
-    async def _session(self, *, holds_control_socket: bool) -> AsyncIterator[Session]:
+    async def _connect(self, *, holds_control_socket: bool) -> AsyncIterator[_Connected]:
         """Connect everything a session needs. Raises EngineUnavailableError."""
         inside = runs_in_container()
         address = resolve_address(
@@ -184,9 +175,10 @@ class App:
                 owner = owner_id(
                     own_container_id=own_id, directory=self._state, holds_control_socket=holds_control_socket
                 )
-                yield self._compose(
+                session = self._compose(
                     engine=engine, planner=planner, store=store, facts=facts, owner=owner, announcer=announcer
                 )
+                yield _Connected(session, store, location.directory, registries, announcer)
 
     def _compose(
         self,

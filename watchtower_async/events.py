@@ -70,6 +70,29 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialsReloaded:
+    """Another configuration is in use. Registry keys as they are written, without user info; never a value."""
+
+    added: frozenset[str]
+    removed: frozenset[str]
+    changed: frozenset[str]
+    default_helper_changed: bool
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsProblem:
+    """The configuration cannot be used as it is now. Told once, until it can be used again."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsRecovered:
+    """The configuration can be used again."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionFailed:
     """A session could not be carried through."""
 
@@ -96,6 +119,9 @@ Event = (
     | ImageRemoved
     | ReplacementRecovered
     | Degraded
+    | CredentialsReloaded
+    | CredentialsProblem
+    | CredentialsRecovered
     | SessionFailed
     | SessionFinished
 )

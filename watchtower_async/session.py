@@ -32,7 +32,11 @@ from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.recovery import RecoveryReport, has_leftovers
 from watchtower_async.rollout.replacement import ReplacementTarget
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
-from watchtower_async.updates.planner import Failure, Planner
+from watchtower_async.updates.planner import Failure, Focus, Planner
+from watchtower_async.updates.reason import ReasonCode
+
+_REFUSALS = frozenset({ReasonCode.UNAUTHORIZED, ReasonCode.DENIED, ReasonCode.CREDENTIALS})
+"""What another credential may put right."""
 
 
 class Credentials(Protocol):
@@ -119,18 +123,23 @@ class Session:
         self._announcer = announcer
         self._quarantined: set[Failure] = set()
         """What was rolled back while this process runs."""
+        self._refused: frozenset[Reference] = frozenset()
+        """What could not be asked for, for want of the right credential, when it was tried last."""
 
     async def make_plan(self) -> UpdatePlan:
         """Decide without touching or pulling anything; recovery only reports. Raises EngineUnavailableError."""
         return await self._plan(only_report=True)
 
-    async def run(self) -> SessionReport:
-        """Run one session. Raises nothing that an engine or a registry can cause."""
+    async def run(self, *, only: Callable[[Reference], bool] | None = None) -> SessionReport:
+        """Run one session. Raises nothing that an engine or a registry can cause.
+
+        With `only` it is about containers with such an image; the others are neither asked for nor touched.
+        """
         session = secrets.token_hex(4)
         started = time.monotonic()
         self._announcer.announce(SessionStarted(session, self._engine.name))
         try:
-            report = await self._run(session)
+            report = await self._run(session, only)
         except EngineUnavailableError as error:
             report = SessionReport(session=session, plan=None, failure=str(error))
             self._announcer.announce(SessionFailed(session, str(error)))
@@ -148,8 +157,10 @@ class Session:
         )
         return report
 
-    async def _run(self, session: str) -> SessionReport:
-        plan = await self._plan(only_report=self._policy.monitor_only)
+    async def _run(self, session: str, only: Callable[[Reference], bool] | None) -> SessionReport:
+        focus = None if only is None else Focus(only, first=self._refused)
+        plan = await self._plan(only_report=self._policy.monitor_only, focus=focus)
+        self._refused = _refused_in(plan, before=self._refused)
         for item in plan.items:
             self._announcer.announce(ContainerJudged(item))
         outcomes, failure = await self._replace_all(session, plan)
@@ -173,7 +184,7 @@ class Session:
                 self._announcer.announce(SessionFailed(session, failure))
         return outcomes, failure
 
-    async def _plan(self, *, only_report: bool) -> UpdatePlan:
+    async def _plan(self, *, only_report: bool, focus: Focus | None = None) -> UpdatePlan:
         problem = await self._credentials.reload()
         if problem is not None:
             self._announcer.announce(Degraded(problem))
@@ -189,6 +200,7 @@ class Session:
             quarantined=frozenset(self._quarantined),
             repairs=tuple(f"{repair.name}: {repair.text}" for repair in repairs),
             problems=(problem,) if problem else (),
+            focus=focus,
         )
 
     async def _replace(self, item: PlanItem) -> Outcome:
@@ -235,3 +247,9 @@ class Session:
             except EngineError:
                 continue  # still used, or gone already: both are fine
             self._announcer.announce(ImageRemoved(old_image, name))
+
+
+def _refused_in(plan: UpdatePlan, *, before: frozenset[Reference]) -> frozenset[Reference]:
+    asked = {item.reference for item in plan.items if item.reference is not None}
+    refused = {item.reference for item in plan.items if item.reference and item.reason.code in _REFUSALS}
+    return (before - asked) | refused

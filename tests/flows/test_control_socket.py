@@ -269,7 +269,7 @@ def test_health_check_without_an_updater_names_where_it_asked(
         ("/set", {"WATCHTOWER_STATE_DIR": "/env"}, "/set"),
         (None, {"WATCHTOWER_STATE_DIR": "/env", "XDG_STATE_HOME": "/xdg"}, "/env"),
         ("", {"WATCHTOWER_STATE_DIR": "", "XDG_STATE_HOME": "/xdg"}, "/xdg/watchtower-async"),
-        (None, {"HOME": "/home/u"}, "/home/u/.local/state/watchtower-async"),
+        (None, {"HOME": "/users/u"}, "/users/u/.local/state/watchtower-async"),
         (None, {"HOME": "", "XDG_STATE_HOME": ""}, "/.local/state/watchtower-async"),
     ],
 )

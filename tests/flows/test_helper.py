@@ -1,13 +1,11 @@
 """Credential helpers as they are in the wild: real processes that are slow, noisy, broken, missing or many."""
 
-# ruff: noqa: ASYNC240 - a test may look at its small files itself
-
 import ctypes
 import os
 import platform
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -69,7 +67,7 @@ async def reason(helpers: ScriptedHelpers, script: str | None = None, *, seconds
 async def appears(condition: Callable[[], object]) -> None:
     """Wait until a script has got so far."""
     with anyio.fail_after(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - a script sets no event
             await anyio.sleep(0.01)
 
 
@@ -260,7 +258,8 @@ def test_only_absolute_directories_are_searched(tmp_path: Path) -> None:
     (directory / "program").unlink()
     (directory / "program").mkdir()
     (plain / "program").chmod(0o644)
-    search = f"{os.path.relpath(relative)}::.:{tmp_path / 'missing'}:{directory}:{plain}:{good}"
+    nowhere = f"{tmp_path / 'missing'}:/dev/null:/{'x' * 300}:/\0"
+    search = f"{os.path.relpath(relative)}::.:{nowhere}:{directory}:{plain}:{good}"
     assert good / "program" == find_program("program", search)
     assert plain / "program" == find_program("program", f"{directory}:{plain}")
     assert find_program("program", os.path.relpath(relative)) is None
@@ -330,7 +329,7 @@ async def test_thousand_askers_share_one_process(helpers: ScriptedHelpers) -> No
     helpers.install("box", f"sleep 0.2; {answer()}")
     async with HelperRunner(environ=helpers.environ) as runner:
         replies = await ask_all(runner, [QUESTION] * 1000)
-    assert [FOUND] * 1000 == replies
+    assert replies == [FOUND] * 1000
     assert helpers.runs("box") == 1
 
 
@@ -374,7 +373,7 @@ async def test_cancelled_asker_does_not_disturb_the_others(helpers: ScriptedHelp
                 group.start_soon(ask)
                 await anyio.sleep(0.05)
                 leaving.cancel()
-    assert [FOUND] == replies
+    assert replies == [FOUND]
     assert helpers.runs("box") == 1
 
 
@@ -413,22 +412,27 @@ async def test_end_of_the_runner_ends_its_helpers(helpers: ScriptedHelpers) -> N
     async def ask() -> None:
         replies.append(await runner.ask(QUESTION))
 
-    async with anyio.create_task_group() as group:
-        async with HelperRunner(environ=helpers.environ) as runner:
-            group.start_soon(ask)
-            await appears(lambda: helpers.left("child"))
-    assert ["docker-credential-box was ended, as the updater stops"] == [str(getattr(r, "reason", r)) for r in replies]
+    async with anyio.create_task_group() as group, HelperRunner(environ=helpers.environ) as runner:
+        group.start_soon(ask)
+        await appears(lambda: helpers.left("child"))
+    assert [str(getattr(r, "reason", r)) for r in replies] == ["docker-credential-box was ended, as the updater stops"]
     assert ends_soon(int(helpers.left("child")))
 
 
 async def test_error_in_the_body_comes_out_as_it_is(helpers: ScriptedHelpers) -> None:
     """Whoever uses the runner handles his own errors, not groups of them."""
     helpers.install("box", 'echo $$ >"$DIR/pid"; exec sleep 1000')
-    with pytest.raises(CredentialError, match="as it is"):
-        async with HelperRunner(environ=helpers.environ) as runner, anyio.create_task_group() as group:
-            with anyio.CancelScope():
-                group.cancel_scope.cancel()
+
+    async def fail() -> None:
+        async with HelperRunner(environ=helpers.environ) as runner:
+            group.start_soon(runner.ask, QUESTION)
+            await appears(lambda: helpers.left("pid"))
             raise CredentialError("as it is")
+
+    async with anyio.create_task_group() as group:
+        with pytest.raises(CredentialError, match="as it is"):
+            await fail()
+    assert has_ended(int(helpers.left("pid")))
 
 
 async def each_kind(helpers: ScriptedHelpers) -> None:
@@ -487,6 +491,17 @@ async def test_replies_are_kept_for_their_time(helpers: ScriptedHelpers, script:
         assert helpers.runs("box") == 2
 
 
+async def test_old_replies_do_not_pile_up(helpers: ScriptedHelpers) -> None:
+    """Registries come and go, and the updater runs for years."""
+    helpers.install("box", answer())
+    clock = ManualClock()
+    async with HelperRunner(environ=helpers.environ, clock=clock) as runner:
+        for number in range(3):
+            await runner.ask(HelperQuestion("box", f"registry-{number}.example"))
+            clock.now += 200
+        assert len(runner) == 2
+
+
 async def test_forgotten_answer_is_asked_for_again(helpers: ScriptedHelpers) -> None:
     """Only that of the servers that a change concerns."""
     helpers.install("box", answer())
@@ -511,7 +526,7 @@ async def test_answer_that_began_before_it_was_forgotten_is_not_kept(helpers: Sc
     async with HelperRunner(environ=helpers.environ) as runner:
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
-            await appears(lambda: (helpers.directory / "old").exists())
+            await appears((helpers.directory / "old").exists)
             runner.forget(lambda _: True)
             assert await runner.ask(QUESTION) == FOUND
             assert not early
@@ -575,7 +590,7 @@ async def test_run_is_logged_without_what_was_written(helpers: ScriptedHelpers) 
         await ask_once(helpers, f"echo {SECRET} >&2; {answer()}")
         await ask_once(helpers, f"set -x; {answer()}; exit 7")
         await ask_once(helpers, "echo the keyring is locked >&2; exit 8")
-    assert [0, 7, 8] == [event["exit_status"] for event in log]
+    assert [event["exit_status"] for event in log] == [0, 7, 8]
     assert {"debug"} == {event["log_level"] for event in log}
     assert {("box", "ghcr.io")} == {(event["helper"], event["server"]) for event in log}
     assert all(0 <= event["duration"] < 20 for event in log)
@@ -588,6 +603,3 @@ def test_program_is_searched_where_the_tests_expect_it() -> None:
     """The tests need a shell and its tools."""
     assert all(find_program(name, SEARCH) for name in ("sh", "sleep", "yes", "setsid", "head"))
     assert sys.platform == "linux"
-
-
-Step = Callable[[HelperRunner], Awaitable[HelperReply]]

@@ -231,6 +231,7 @@ async def test_registry_that_wants_a_login_is_told_from_a_dead_one() -> None:
     assert isinstance(answer, Unanswered)
     assert answer.reason.code is ReasonCode.UNAUTHORIZED
     assert "localhost:5000 asks for a login" in answer.reason.text
+    assert "(no entry; asked through the engine)" in answer.reason.text
 
 
 @pytest.mark.parametrize("message", ["page not found", "Path /v1.41/distribution/x is not supported", "Not Found"])

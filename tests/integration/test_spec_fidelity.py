@@ -227,7 +227,12 @@ CASES: dict[str, Case] = {
                 {"Type": "volume", "Source": "{prefix}-mount", "Target": "/mount", "ReadOnly": True},
                 {"Type": "volume", "Target": "/nameless", "VolumeOptions": {"NoCopy": True}},
                 {"Type": "tmpfs", "Target": "/scratch", "TmpfsOptions": {"SizeBytes": 1048576, "Mode": 448}},
-                {"Type": "bind", "Source": "/usr/share", "Target": "/bound", "BindOptions": {"Propagation": "rprivate"}},
+                {
+                    "Type": "bind",
+                    "Source": "/usr/share",
+                    "Target": "/bound",
+                    "BindOptions": {"Propagation": "rprivate"},
+                },
             ],
             "Tmpfs": {"/run": "rw,size=65536k", "/plain": ""},
         },

@@ -182,12 +182,12 @@ def test_verification_alone_takes_the_files_beside_the_configuration(tmp_path: P
 
 def test_sockets_are_looked_for_where_engines_put_them() -> None:
     """The machine's engine first, then the user's own."""
-    paths = socket_paths({"XDG_RUNTIME_DIR": "/run/user/1"}, Path("/home/u"))
+    paths = socket_paths({"XDG_RUNTIME_DIR": "/run/user/1"}, Path("/users/u"))
     assert [str(path) for path in paths] == [
         "/var/run/docker.sock",
         "/run/docker.sock",
         "/run/user/1/docker.sock",
-        "/home/u/.docker/run/docker.sock",
+        "/users/u/.docker/run/docker.sock",
     ]
 
 

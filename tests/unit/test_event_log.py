@@ -8,6 +8,9 @@ from structlog.testing import capture_logs
 from tests.support.builders import a_digest, an_id
 from watchtower_async.events import (
     ContainerJudged,
+    CredentialsProblem,
+    CredentialsRecovered,
+    CredentialsReloaded,
     Degraded,
     Event,
     ImageRemoved,
@@ -156,3 +159,24 @@ def test_what_is_not_known_is_not_logged() -> None:
     """No empty keys."""
     (entry,) = logged(ReplacementFinished(an_item(is_known=False), "failed", "why", detail=(), duration=0.0))
     assert entry.keys() == {"event", "log_level", "container", "image", "reason", "duration"}
+
+
+def test_reload_of_credentials_tells_which_registries_it_concerns() -> None:
+    """In a fixed order, and without what does not apply."""
+    some, none = frozenset({"quay.io", "ghcr.io"}), frozenset[str]()
+    reloaded = {"event": "credentials.reloaded", "log_level": "info", "generation": 2}
+    assert logged(
+        CredentialsReloaded(added=some, removed=none, changed=none, default_helper_changed=False, generation=2),
+        CredentialsReloaded(added=none, removed=some, changed=some, default_helper_changed=True, generation=2),
+    ) == [
+        {**reloaded, "added": "ghcr.io, quay.io"},
+        {**reloaded, "removed": "ghcr.io, quay.io", "changed": "ghcr.io, quay.io", "default_helper": "changed"},
+    ]
+
+
+def test_problem_of_the_credentials_is_a_warning_and_its_end_is_news() -> None:
+    """The updater goes on with what it has."""
+    assert logged(CredentialsProblem("line 1"), CredentialsRecovered()) == [
+        {"event": "credentials.reload_rejected", "log_level": "warning", "problem": "line 1"},
+        {"event": "credentials.recovered", "log_level": "info"},
+    ]

@@ -55,7 +55,14 @@ def test_token_user_makes_an_identity_token() -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["a:b:c", " leading and trailing ", '{\n  "type": "service_account"\n}', "päßwörd-\u2603-\U0001f511", "tab\t", "\\"],
+    [
+        "a:b:c",
+        " leading and trailing ",
+        '{\n  "type": "service_account"\n}',
+        "päßwörd-\u2603-\U0001f511",
+        "tab\t",
+        "\\",
+    ],
 )
 def test_secret_is_kept_exactly(secret: str) -> None:
     """Nothing is trimmed or split."""
@@ -209,6 +216,8 @@ def test_last_words_are_the_last_line() -> None:
     "errors",
     [
         f'+ echo {{"Username":"me","Secret":"{SECRET}"}}',
+        f"the password was {SECRET}!",
+        f"login --password={SECRET} has failed",
         f"cannot log in to https://me:{SECRET}@ghcr.io/",
         "token ghp_16C7e42F292c6912E7710c838347Ae178B4a is expired",
         "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl",
@@ -224,7 +233,7 @@ def test_last_words_hold_no_secret(errors: str) -> None:
 
 def test_last_words_keep_what_helps() -> None:
     """A path or an address of a document is no token."""
-    text = "open /home/somebody/.config/gcloud/application_default.json: permission denied"
+    text = "open /users/somebody/.config/gcloud/application_default.json: permission denied"
     assert last_words(text.encode(), b"") == text
 
 

@@ -54,7 +54,7 @@ def test_id_is_in_the_path_of_a_file_that_the_engine_mounts(file: str) -> None:
     [
         ("", None),
         ("a b c", None),
-        (f"1 2 0:1 /home/user/hosts /etc/hosts rw - ext4 /dev/{NOISE} rw", None),
+        (f"1 2 0:1 /users/user/hosts /etc/hosts rw - ext4 /dev/{NOISE} rw", None),
         (f"1 2 0:1 /containers/{OWN}0/hosts /etc/hosts rw - ext4 /dev/vda1 rw", None),
         (f"1 2 0:1 /storage/overlay-containers/{OWN}/userdata/hosts /etc/hosts rw - ext4 /dev/vda1 rw", OWN),
         (f"1 2 0:1 /containers/{NOISE}/hosts /data/etc/hosts rw - ext4 /dev/vda1 rw", None),

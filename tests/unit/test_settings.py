@@ -71,7 +71,7 @@ def test_interval_below_a_second_is_a_second() -> None:
 def test_variables_without_effect_are_named() -> None:
     """A Watchtower setting that does nothing here is not silent."""
     environ = {"WATCHTOWER_SCHEDULE": "@daily", "WATCHTOWER_CLEANUP": "true", "REPO_USER": "x", "HOME": "/"}
-    assert unsupported_variables(environ) == ("REPO_USER", "WATCHTOWER_SCHEDULE")
+    assert unsupported_variables(environ) == ("WATCHTOWER_SCHEDULE",)
 
 
 def test_declarations_are_complete_and_distinct() -> None:
@@ -93,7 +93,7 @@ def test_config_directory_is_taken_as_given() -> None:
     [
         ({"WATCHTOWER_NOTIFICATIONS": "email", "WATCHTOWER_A": "1"}, ("WATCHTOWER_A", "WATCHTOWER_NOTIFICATIONS")),
         ({"WATCHTOWER_SCHEDULE": "", "REPO_PASS": ""}, ()),
-        ({"REPO_PASS": "s3cr3t"}, ("REPO_PASS",)),
+        ({"REPO_PASS": "s3cr3t", "REPO_USER": "me"}, ()),
         ({"WATCHTOWER_ASYNC_IMAGE": "x", "DOCKER_HOST": "x", "TZ": "UTC", "watchtower_a": "1"}, ()),
         ({option.env: "x" for option in declared_options() if option.env}, ()),
     ],
@@ -101,3 +101,40 @@ def test_config_directory_is_taken_as_given() -> None:
 def test_only_what_is_set_and_has_no_effect_is_named(environ: dict[str, str], named: tuple[str, ...]) -> None:
     """Names only, never values, in a fixed order."""
     assert named == unsupported_variables(environ)
+
+
+def test_login_may_be_in_files(tmp_path: Path) -> None:
+    """As Docker and Kubernetes give secrets; the white space around them is not theirs."""
+    (tmp_path / "user").write_text("me\n")
+    (tmp_path / "pass").write_text(" p:w d\n\n")
+    environ = {
+        "REPO_USER": str(tmp_path / "user"), "REPO_PASS": str(tmp_path / "pass"),
+        "WATCHTOWER_REPO_REGISTRIES": "ghcr.io, quay.io:8443",
+    }  # fmt: skip
+    registry = build_settings(command_line={}, environ=environ).registry
+    assert (registry.repo_user, registry.repo_password) == ("me", "p:w d")
+    assert registry.repo_registries == ("ghcr.io", "quay.io:8443")
+
+
+def test_only_secrets_may_be_in_files(tmp_path: Path) -> None:
+    """A directory option that names a file is not read."""
+    settings = build_settings(command_line={}, environ={"DOCKER_CONFIG": "/etc/hostname"}, secret_of=lambda _: "read")
+    assert settings.registry.config_directory == Path("/etc/hostname")
+
+
+def test_secret_that_is_not_usable_is_not_shown(tmp_path: Path) -> None:
+    """The problem names the variable and the reason."""
+    environ = {"REPO_USER": "hunter2:marker", "REPO_PASS": str(tmp_path)}
+    with pytest.raises(SettingsError) as caught:
+        build_settings(command_line={}, environ=environ)
+    assert caught.value.problems == (
+        "REPO_USER: its value is not usable: a user name with a colon cannot be sent",
+        "REPO_PASS: its value is not usable: it names a file that cannot be read: Is a directory",
+    )
+
+
+def test_settings_do_not_show_secrets() -> None:
+    """They may end up in a traceback."""
+    settings = build_settings(command_line={}, environ={"REPO_USER": "hunter", "REPO_PASS": "hunter2-marker"})
+    assert settings.registry.repo_password == "hunter2-marker"
+    assert "hunter" not in repr(settings)

@@ -116,6 +116,10 @@ class HelperRunner:
             for key in [key for key in keys if concerns(key[1])]:
                 del keys[key]
 
+    def __len__(self) -> int:
+        """Count the replies that are kept."""
+        return len(self._kept)
+
     def _drop_useless(self, key: _Key, refused: str | None) -> None:
         """Drop the answer that is kept when it is too old, or refused and not confirmed."""
         kept = self._kept.get(key)

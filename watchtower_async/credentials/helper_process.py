@@ -35,7 +35,6 @@ from watchtower_async.credentials.lookup import HelperFailed, HelperQuestion, He
 
 LARGEST_OUTPUT = 1024 * 1024
 _KEPT_ERRORS = 4096
-_LAST_WORDS_SECONDS = 0.1
 _END_SECONDS = 5.0
 _PAUSE_SECONDS = 0.005
 
@@ -67,10 +66,10 @@ async def run_helper(question: HelperQuestion, *, environ: Mapping[str, str], se
 def find_program(name: str, search: str) -> Path | None:
     """Find a program in the absolute directories of a search path; one that cannot be executed only as a last resort.
 
-    Blocks: the directories may be on a network mount.
+    Directories that cannot be searched are left out. Blocks: they may be on a network mount.
     """
-    directories = (Path(part) for part in search.split(os.pathsep) if part)
-    found = [path for directory in directories if directory.is_absolute() and (path := directory / name).is_file()]
+    paths = [Path(directory, name) for directory in search.split(os.pathsep) if directory.startswith("/")]
+    found = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 - Path.is_file raises for some directories
     return next((path for path in found if os.access(path, os.X_OK)), found[0] if found else None)
 
 
@@ -85,8 +84,6 @@ class _Run(asyncio.SubprocessProtocol):
         self.exited = anyio.Event()
         self.answered = anyio.Event()
         """Set when standard output is complete and the process has ended, or there is too much output."""
-        self.silent = anyio.Event()
-        """Set when all pipes are closed."""
         self._transport: asyncio.SubprocessTransport | None = None
         self._output_is_open = True
 
@@ -118,9 +115,6 @@ class _Run(asyncio.SubprocessProtocol):
         self.exited.set()
         self._check()
 
-    def connection_lost(self, _error: Exception | None) -> None:
-        self.silent.set()
-
     def _check(self) -> None:
         if self.is_over:
             self.answered.set()
@@ -137,8 +131,6 @@ async def _ask(question: HelperQuestion, environ: Mapping[str, str], run: _Run) 
         return failed(question, _start_problem(program, error))
     try:
         await run.answered.wait()
-        with anyio.move_on_after(_LAST_WORDS_SECONDS):
-            await run.silent.wait()
     finally:
         await _end(transport, run)
     if run.is_too_large:
@@ -189,20 +181,19 @@ async def _end(transport: asyncio.SubprocessTransport, run: _Run) -> None:
 
 
 async def _end_group(leader: int, run: _Run) -> None:
-    """Kill a process group until nothing of it is left.
+    """Kill a process group, and wait for those of its members that are our children.
 
-    Children whose parent is gone are ours to wait for when we are the first process of a container.
+    As the first process of a container we become the parent of all whose own parent is gone.
     """
     # Nobody else gets this number while the leader is not waited for, or while its children are in the group.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
     await run.exited.wait()  # the event loop waits for the leader itself
-    with suppress(ProcessLookupError, PermissionError):
+    with suppress(ChildProcessError):
         while True:
-            os.killpg(leader, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(-leader, os.WNOHANG)  # noqa: ASYNC222 - does not block
-            await anyio.sleep(_PAUSE_SECONDS)
+            ended, _ = os.waitpid(-leader, os.WNOHANG)  # noqa: ASYNC222 - does not block
+            if not ended:
+                await anyio.sleep(_PAUSE_SECONDS)
 
 
 def _start_problem(program: Path, error: OSError) -> str:

@@ -40,8 +40,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
 _LIKE_A_TOKEN = re.compile(r"(?=[A-Za-z+/=_.~-]*[0-9])[A-Za-z0-9+/=_.~-]{20,}", re.ASCII)
-_WORD = re.compile(r"[^\s\"'{}:,]{4,}")
+_WORD = re.compile(r"\w{4,}")
 _LONGEST_LAST_WORDS = 200
+_COMPARED_OUTPUT = 64 * 1024
 
 
 def helper_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -82,12 +83,12 @@ def not_installed(question: HelperQuestion) -> HelperFailed:
 def last_words(errors: bytes, output: bytes) -> str:
     """Return the last line of standard error, cut, and without what may be a secret: this is for a debug log.
 
-    Masked are words that standard output holds, too, words that look like tokens, and the user info of URLs.
+    Masked are words that standard output holds, too, what looks like a token, and the user info of URLs.
     """
     lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
     if not lines:
         return ""
-    answered = set(_WORD.findall(output.decode("utf-8", "replace")))
+    answered = output[:_COMPARED_OUTPUT].decode("utf-8", "replace")
     line = _USER_INFO.sub("***@", lines[-1])
     line = _LIKE_A_TOKEN.sub("***", line)
     line = _WORD.sub(lambda match: "***" if match[0] in answered else match[0], line)

@@ -46,7 +46,7 @@ from watchtower_async.credentials.lookup import (
     settle,
 )
 from watchtower_async.credentials.repo_login import RepoLogin
-from watchtower_async.credentials.snapshot import Snapshot
+from watchtower_async.credentials.snapshot import Snapshot, SnapshotChange
 from watchtower_async.credentials.worker import Worker
 from watchtower_async.errors import CredentialError, CredentialFileInvalidError
 from watchtower_async.images.reference import Reference
@@ -97,6 +97,14 @@ class StoreState:
     """Why what is there now cannot be used; None when it is in use."""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def complaint(self) -> str | None:
+        """Return the problem and what follows from it."""
+        if self.problem is None:
+            return None
+        use = "what was read before stays in use" if self.snapshot else "until then images cannot be checked"
+        return f"{self.problem}; {use}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
@@ -116,6 +124,9 @@ class HelperAsker(Protocol):
 
     async def ask(self, question: HelperQuestion, *, refused: Credential | Anonymous | None = None) -> HelperReply:
         """Return the helper's reply; a kept one that gives what was `refused` is asked for again."""
+
+    def forget(self, concerns: Callable[[str], bool]) -> None:
+        """Drop the replies for the servers that a change concerns."""
 
 
 class CredentialStore:
@@ -188,7 +199,7 @@ class CredentialStore:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Declare that somebody calls `check` while the context is open, so that `reload` waits for no grace."""
+        """Declare that somebody calls `check` and reads the warnings while the context is open."""
         self._watchers += 1
         try:
             yield
@@ -199,15 +210,14 @@ class CredentialStore:
         """Read the configuration afresh; return what is wrong with it, None when all is well.
 
         A directory in the file's place is told once, what keeps a file from being used each time. A cancelled call
-        changes nothing.
+        changes nothing. While somebody watches, it does not wait for content that is away: that is looked for anyway.
         """
         gone_at = await self.check()
         while gone_at is not None and not self._watchers:
             await anyio.sleep_until(gone_at)
             gone_at = await self.check()
-        if self._problem is not None:
-            use = "what was read before stays in use" if self._snapshot else "until then images cannot be checked"
-            return f"{self._problem}; {use}"
+        if self._problem is not None or self._watchers:
+            return self.state.complaint
         is_new, self._misplaced_told = self._misplaced != self._misplaced_told, self._misplaced
         return self._misplaced if is_new else None
 
@@ -288,6 +298,8 @@ class CredentialStore:
         if known is None or known.content != loaded.content:
             generation = known.generation + 1 if known else 1
             self._snapshot = Snapshot(generation, loaded.config, loaded.lookup, loaded.content)
+            if self._helpers is not None:
+                self._helpers.forget(SnapshotChange(known, self._snapshot).concerns_server)
 
     async def _load_in_time(self) -> _Loaded | FileUnreadable:
         known = self._snapshot

@@ -23,25 +23,28 @@ from watchtower_async.credentials.survey import Survey
 
 POLL_SECONDS = 30.0
 _RETRY_SECONDS = (0.25, 0.5, 1.0, 2.0)
-_STEP_MS = 30
-"""A burst is over when nothing happens for so long. With the pause that the reader makes, 50 ms are one change."""
+_STEP_MS = 15
+"""How often the watching library looks for events; it tells them when none came in such a time."""
 _LONGEST_BURST_MS = 50
-_SILENCE_MS = 1000
+_GATHER_SECONDS = 0.015
+"""With the time before, and the 20 ms that a file must hold still to be read, 50 ms are one change."""
 
-Events: TypeAlias = Callable[[tuple[str, ...]], AsyncGenerator[frozenset[str], None]]
-"""Watches paths and yields those that changed. The first batch, perhaps empty, says that the watch is in place."""
+Events: TypeAlias = Callable[[tuple[str, ...], anyio.Event], AsyncGenerator[frozenset[str], None]]
+"""Watches paths until the event is set, and yields those that changed."""
 
 
-async def file_system_events(paths: tuple[str, ...]) -> AsyncGenerator[frozenset[str], None]:
-    """Yield what changed at these paths and directly below them. Raises OSError and RuntimeError."""
+async def file_system_events(paths: tuple[str, ...], stop: anyio.Event) -> AsyncGenerator[frozenset[str], None]:
+    """Yield what changed at these paths and directly below them. Raises OSError and RuntimeError.
+
+    Cancellation alone may take seconds to end it; `stop` ends it at once.
+    """
     batches = awatch(
         *paths,
+        stop_event=stop,
         watch_filter=None,
         recursive=False,
         step=_STEP_MS,
         debounce=_LONGEST_BURST_MS,
-        rust_timeout=_SILENCE_MS,
-        yield_on_timeout=True,
         force_polling=False,
         ignore_permission_denied=True,
         debug=False,
@@ -95,31 +98,35 @@ class CredentialWatcher:
             known = await self._survey()
             await self._look()
             async with anyio.create_task_group() as group:
-                listening = self._start_listening(group, known)
-                await anyio.lowlevel.checkpoint()  # a turn of the loop, in which the watch is set up
-                task_status.started()
-                while True:
-                    changed = await self._wait()
-                    found = await self._survey()  # before the look: what changes during it shows the next time
-                    # Status has a coarse clock, so an event counts more than a status that is the same.
-                    if self._is_retry_due() or not known.files.isdisjoint(changed) or found != known:
-                        await self._look()
-                    # The number of an inode is given away again, so here an event counts as well.
-                    if found.watched != known.watched or not known.directories.isdisjoint(changed):
-                        ending, listening = listening, self._start_listening(group, found)
-                        ending.cancel()
-                    known = found
+                stop = anyio.Event()
+                try:
+                    stop = await self._listen_anew(stop, group, known)
+                    task_status.started()
+                    while True:
+                        changed = await self._wait()
+                        found = await self._survey()  # before the look: what changes during it shows the next time
+                        await self._look_if(changed, known, found)
+                        # The number of an inode is given away again, so an event counts as well.
+                        if found.watched != known.watched or not known.directories.isdisjoint(changed):
+                            stop = await self._listen_anew(stop, group, found)
+                        known = found
+                finally:
+                    stop.set()
 
     async def _wait(self) -> frozenset[str]:
         """Wait for an event or for the time to look again; return the paths that changed."""
         poll_at = anyio.current_time() + self._poll_seconds
         with anyio.move_on_at(poll_at if self._retry_at is None else min(poll_at, self._retry_at)):
             await self._wake.wait()
+            await anyio.sleep(_GATHER_SECONDS)
         changed, self._changed, self._wake = frozenset(self._changed), set(), anyio.Event()
         return changed
 
-    def _is_retry_due(self) -> bool:
-        return self._retry_at is not None and self._retry_at <= anyio.current_time()
+    async def _look_if(self, changed: frozenset[str], known: Survey, found: Survey) -> None:
+        is_retry_due = self._retry_at is not None and self._retry_at <= anyio.current_time()
+        # Status has a coarse clock, so an event of a file counts more than a status that is the same.
+        if is_retry_due or not known.files.isdisjoint(changed) or found != known:
+            await self._look()
 
     async def _look(self) -> None:
         self._retry_at = await self._store.check()
@@ -130,17 +137,23 @@ class CredentialWatcher:
             self._retry_at = anyio.current_time() + pauses[min(self._failures, len(_RETRY_SECONDS))]
             self._failures += 1
 
-    def _start_listening(self, group: TaskGroup, found: Survey) -> anyio.CancelScope:
-        scope = anyio.CancelScope()
+    async def _listen_anew(self, stop: anyio.Event, group: TaskGroup, found: Survey) -> anyio.Event:
+        """Begin to listen at the paths of a survey and end what listened before; return what stops it."""
+        stop.set()
+        stop = anyio.Event()
         if self._events is not None and found.watched:
-            group.start_soon(self._listen, self._events(found.paths), scope, name="credential events")
-        return scope
+            group.start_soon(self._listen, self._events(found.paths, stop), name="credential events")
+            await anyio.lowlevel.checkpoint()  # a turn of the loop, in which the watch is set up
+            self._wake.set()  # what changed before is seen by another survey
+        return stop
 
-    async def _listen(self, batches: AsyncGenerator[frozenset[str], None], scope: anyio.CancelScope) -> None:
+    async def _listen(self, batches: AsyncGenerator[frozenset[str], None]) -> None:
         problem: str | None = None
         try:
-            with scope:
-                await self._pass_on(batches)
+            async with aclosing(batches):
+                async for paths in batches:
+                    self._changed |= paths
+                    self._wake.set()
         except* FileNotFoundError:
             self._wake.set()  # a directory went away before it could be watched
         except* (OSError, RuntimeError) as errors:
@@ -151,16 +164,6 @@ class CredentialWatcher:
                 f"changes of the credential configuration are noticed every {self._poll_seconds:g} seconds only, "
                 f"as they cannot be watched: {problem}"
             )
-
-    async def _pass_on(self, batches: AsyncGenerator[frozenset[str], None]) -> None:
-        is_in_place = False
-        async with aclosing(batches):
-            async for paths in batches:
-                # The first batch may be empty: what changed between survey and watch is looked for with it.
-                if paths or not is_in_place:
-                    self._changed |= paths
-                    self._wake.set()
-                is_in_place = True
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -9,6 +9,9 @@ import structlog
 
 from watchtower_async.events import (
     ContainerJudged,
+    CredentialsProblem,
+    CredentialsRecovered,
+    CredentialsReloaded,
     Degraded,
     Event,
     ImageRemoved,
@@ -65,6 +68,8 @@ class EventLog:
                 getattr(self._log, level)("replacement.recovered", container=event.container, action=event.action)
             case Degraded(problem):
                 self._log.warning("updater.degraded", problem=problem)
+            case CredentialsReloaded() | CredentialsProblem() | CredentialsRecovered():
+                self._credentials(event)
             case SessionFailed():
                 self._log.error("session.failed", session=event.session, reason=event.reason)
             case SessionFinished():
@@ -77,6 +82,18 @@ class EventLog:
                     session=event.session,
                     duration=round(event.duration, 3),
                 )
+
+    def _credentials(self, event: CredentialsReloaded | CredentialsProblem | CredentialsRecovered) -> None:
+        match event:
+            case CredentialsReloaded():
+                keys = {"added": event.added, "removed": event.removed, "changed": event.changed}
+                listed = {name: ", ".join(sorted(found)) for name, found in keys.items() if found}
+                helper = {"default_helper": "changed"} if event.default_helper_changed else {}
+                self._log.info("credentials.reloaded", **listed, **helper, generation=event.generation)
+            case CredentialsProblem(problem):
+                self._log.warning("credentials.reload_rejected", problem=problem)
+            case CredentialsRecovered():
+                self._log.info("credentials.recovered")
 
     def _judged(self, item: PlanItem) -> None:
         if item.reason.code in HIDDEN_FROM_PEOPLE:

@@ -52,6 +52,21 @@ class _Judged:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """The images that a plan is about, where it is not about all: no others are asked for or listed."""
+
+    includes: Callable[[Reference], bool]
+    first: frozenset[Reference] = frozenset()
+    """Those that are asked for before the others."""
+
+    def narrow(self, judged: Iterable[_Judged]) -> list[_Judged]:
+        """Return the containers with these images, in the order in which to ask for them."""
+        found = [(item.checked.reference, item) for item in judged if item.checked is not None]
+        included = [pair for pair in found if self.includes(pair[0])]
+        return [item for _, item in sorted(included, key=lambda pair: pair[0] not in self.first)]
+
+
 _ImageText = tuple[Watched, str | Verdict, JsonObject | None]
 """A container, the reference it was made from or why that is not known, and its document where it was read."""
 
@@ -73,23 +88,25 @@ class Planner:
         quarantined: frozenset[Failure] = frozenset(),
         repairs: tuple[str, ...] = (),
         problems: tuple[str, ...] = (),
+        focus: Focus | None = None,
     ) -> UpdatePlan:
-        """Judge every container. Raises EngineUnavailableError when the engine goes away.
+        """Judge every container, or those in the focus. Raises EngineUnavailableError when the engine goes away.
 
         `quarantined` are images that failed in a container; they are not tried in it again.
         """
         selection = select(inventory, self._policy)
         graph = dependencies(inventory.containers)
         watched, in_cycles = _without_cycles(selection.watched, graph)
-        judged = [_held_back(item, quarantined) for item in await self._judge_all(watched, inventory)]
+        judged = [_held_back(item, quarantined) for item in await self._judge_all(watched, inventory, focus)]
         stale = [item for item in judged if item.verdict.is_stale]
         others = [item for item in judged if not item.verdict.is_stale]
         examined = await self._examine_all(stale)
         items = [_item_of(item) for item in (*others, *examined)]
-        items += [_left_alone_item(item) for item in (*selection.left_alone, *in_cycles)]
+        if focus is None:
+            items += [_left_alone_item(item) for item in (*selection.left_alone, *in_cycles)]
         return UpdatePlan(engine=self._engine.name, items=_arranged(items, graph), repairs=repairs, problems=problems)
 
-    async def _judge_all(self, watched: Iterable[Watched], inventory: Inventory) -> list[_Judged]:
+    async def _judge_all(self, watched: Iterable[Watched], inventory: Inventory, focus: Focus | None) -> list[_Judged]:
         texts = await self._image_texts(watched)
         first: list[_Judged] = []
         for item, text, document in texts:
@@ -101,6 +118,8 @@ class Planner:
                 first.append(_Judged(item, text, check))
             else:
                 first.append(_Judged(item, text, _PENDING, check, document=document))
+        if focus is not None:
+            first = focus.narrow(first)
         answers = await self._scanner.scan(item.checked.reference for item in first if item.checked)
         return [_answered(item, answers) for item in first]
 

@@ -116,7 +116,10 @@ class Scanner:
     async def _ask_engine(self, reference: Reference, unreachable: RegistryUnavailableError | None) -> Answer:
         try:
             credential = await self._credentials.credential_for(reference)
-            header = registry_auth_header(credential, reference.credential_key)
+        except CredentialError as error:
+            return Unanswered(reason_for(error))
+        header = registry_auth_header(credential, reference.credential_key)
+        try:
             with anyio.fail_after(ENGINE_QUESTION_SECONDS):
                 reply = await self._engine.inspect_distribution(str(reference), registry_auth=header)
             descriptor = reply["Descriptor"]
@@ -126,16 +129,14 @@ class Scanner:
                 media_type=str(descriptor.get("mediaType", "")),
                 through_engine=True,
             )
-        except CredentialError as error:
-            return Unanswered(reason_for(error))
         except (KeyError, TypeError, InvalidReferenceError):
             return Unanswered(Reason(ReasonCode.PROTOCOL, "the engine's answer about the image holds no digest"))
         except (EngineError, TimeoutError) as error:
-            return Unanswered(_engine_reason(reference, error, unreachable))
+            return Unanswered(_engine_reason(reference, error, unreachable, credential.source))
 
 
 def _engine_reason(
-    reference: Reference, error: EngineError | TimeoutError, unreachable: RegistryUnavailableError | None
+    reference: Reference, error: EngineError | TimeoutError, unreachable: RegistryUnavailableError | None, source: str
 ) -> Reason:
     if isinstance(error, NoSuchObjectError) and _lacks_endpoint(str(error).lower()):
         text = (
@@ -145,7 +146,7 @@ def _engine_reason(
         return Reason(ReasonCode.UNREACHABLE, text)
     if _NO_LOGIN in str(error):
         text = f"registry {reference.domain} asks for a login, and no credential is configured for it"
-        return Reason(ReasonCode.UNAUTHORIZED, f"{text} (asked through the engine)")
+        return Reason(ReasonCode.UNAUTHORIZED, f"{text} ({source}; asked through the engine)")
     # The engine gives the registry's own words only. They tell a refusal from a dead host, nothing finer.
     said = str(error) or "no answer in time"
     own = f"{unreachable}; " if unreachable is not None else ""

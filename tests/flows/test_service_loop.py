@@ -1,0 +1,270 @@
+"""When the service runs which session, in virtual time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+
+from tests.support.builders import a_digest, an_id
+from watchtower_async.credentials.config_file import parse_config_file
+from watchtower_async.credentials.lookup import Lookup
+from watchtower_async.credentials.snapshot import Snapshot
+from watchtower_async.credentials.store import StoreState
+from watchtower_async.events import Announcer, CredentialsProblem, CredentialsRecovered, CredentialsReloaded, Event
+from watchtower_async.images.reference import Reference, parse_reference
+from watchtower_async.service import GATHER_SECONDS, Service, Status
+from watchtower_async.session import SessionReport
+from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
+from watchtower_async.updates.reason import Reason, ReasonCode
+
+pytestmark = pytest.mark.looptime
+
+INTERVAL = 100.0
+IMAGES = ("ghcr.io/a/b:1", "quay.io/a/b:1", "redis:7")
+
+
+def logins(generation: int, *registries: str) -> StoreState:
+    """A state with a login of this generation for each of these registries."""
+    auths = {name: {"username": "u", "password": f"pw{generation}"} for name in registries}
+    config = parse_config_file(json.dumps({"auths": auths}).encode())
+    return StoreState(Snapshot(generation, config, Lookup(config), content=str(generation)))
+
+
+class Store:
+    """A credential store whose state the test sets."""
+
+    def __init__(self, state: StoreState) -> None:
+        self.state = state
+        self._news = anyio.Event()
+
+    async def state_after(self, known: StoreState) -> StoreState:
+        while self.state == known:
+            await self._news.wait()
+        return self.state
+
+    def set(self, state: StoreState) -> None:
+        """Let the state be another."""
+        self.state = state
+        self._news.set()
+        self._news = anyio.Event()
+
+
+@dataclass
+class SlowSessions:
+    """Sessions that take their time and remember when they began and what they were about."""
+
+    seconds: float = 0.0
+    images: tuple[str, ...] = IMAGES
+    ran: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
+    at_once: int = 0
+
+    async def run(self, *, only: Callable[[Reference], bool] | None = None) -> SessionReport:
+        references = [parse_reference(image) for image in self.images]
+        asked = [reference for reference in references if only is None or only(reference)]
+        self.ran.append((round(anyio.current_time(), 3), tuple(reference.familiar for reference in asked)))
+        self.at_once += 1
+        assert self.at_once == 1
+        await anyio.sleep(self.seconds)
+        self.at_once -= 1
+        return SessionReport(session="s", plan=UpdatePlan(engine="e", items=tuple(map(an_item, asked))))
+
+
+def an_item(reference: Reference) -> PlanItem:
+    return PlanItem(
+        container_id=an_id(reference.familiar),
+        name=reference.path,
+        image=reference.familiar,
+        image_id=a_digest("config"),
+        action=Action.NOTHING,
+        reason=Reason(ReasonCode.UP_TO_DATE, "runs the published image"),
+        reference=reference,
+    )
+
+
+@dataclass
+class World:
+    """A service that runs, and what it does."""
+
+    store: Store
+    sessions: SlowSessions
+    status: Status
+    forgotten: list[str]
+    events: list[Event]
+
+
+@asynccontextmanager
+async def running(state: StoreState, *, seconds: float = 0.0, images: tuple[str, ...] = IMAGES) -> AsyncIterator[World]:
+    """Run a service while the context is open."""
+    world = World(Store(state), SlowSessions(seconds, images), Status(datetime.now(UTC)), [], [])
+    service = Service(
+        sessions=world.sessions,
+        credentials=world.store,
+        forget=world.forgotten.append,
+        announcer=Announcer((world.events.append,)),
+        interval=timedelta(seconds=INTERVAL),
+        status=world.status,
+    )
+    async with anyio.create_task_group() as group:
+        group.start_soon(service.tell_news)
+        group.start_soon(service.run)
+        yield world
+        group.cancel_scope.cancel()
+
+
+async def test_sessions_begin_at_the_interval_from_start_to_start() -> None:
+    """What a session takes does not move the next one."""
+    async with running(logins(1), seconds=30) as world:
+        await anyio.sleep(350)
+    assert world.sessions.ran == [(100, IMAGES), (200, IMAGES), (300, IMAGES)]
+    assert world.status.sessions == 3
+    assert not world.forgotten
+
+
+async def test_session_that_overran_is_followed_at_once_and_not_made_up_for() -> None:
+    """After a session of two and a half intervals there is one, not two."""
+    async with running(logins(1), seconds=250) as world:
+        await anyio.sleep(610)
+    assert [at for at, _ in world.sessions.ran] == [100, 350, 600]
+
+
+async def test_change_is_followed_at_once_by_a_session_about_its_images_only() -> None:
+    """The schedule stays as it was."""
+    async with running(logins(1, "ghcr.io")) as world:
+        await anyio.sleep(150)
+        world.store.set(logins(2, "ghcr.io"))
+        await anyio.sleep(60)
+    assert world.sessions.ran == [(100, IMAGES), (150 + GATHER_SECONDS, IMAGES[:1]), (200, IMAGES)]
+
+
+async def test_change_before_the_first_session_needs_no_session_to_know_the_images() -> None:
+    """The first one may be a day away."""
+    async with running(logins(1, "ghcr.io")) as world:
+        await anyio.sleep(10)
+        world.store.set(logins(2, "ghcr.io", "quay.io"))
+        await anyio.sleep(10)
+    assert world.sessions.ran == [(10 + GATHER_SECONDS, IMAGES[:2])]
+
+
+async def test_only_the_changed_registries_are_forgotten() -> None:
+    """Each once, by the host that is asked; before the session that asks again."""
+    images = (*IMAGES, "ghcr.io/c/d:1")
+    async with running(logins(1), images=images) as world:
+        await anyio.sleep(120)
+        world.store.set(logins(2, "ghcr.io", "example.com"))
+        await anyio.sleep(10)
+        assert world.forgotten == ["ghcr.io"]
+        world.store.set(logins(3, "ghcr.io", "https://index.docker.io/v1/"))
+        await anyio.sleep(10)
+    assert sorted(world.forgotten) == ["ghcr.io", "ghcr.io", "registry-1.docker.io"]
+
+
+async def test_session_about_some_images_does_not_forget_which_others_there_are() -> None:
+    """A second change may concern those that the first did not."""
+    async with running(logins(1)) as world:
+        await anyio.sleep(120)
+        world.store.set(logins(2, "ghcr.io"))
+        await anyio.sleep(10)
+        world.store.set(StoreState(logins(3, "ghcr.io", "quay.io").snapshot))
+        await anyio.sleep(10)
+    assert "quay.io" in world.forgotten
+
+
+async def test_changes_in_quick_succession_are_one_session() -> None:
+    """A script logs in to one registry after another."""
+    async with running(logins(1)) as world:
+        await anyio.sleep(10)
+        world.store.set(logins(2, "ghcr.io"))
+        await anyio.sleep(0.1)
+        world.store.set(logins(2, "ghcr.io", "quay.io"))
+        await anyio.sleep(0.1)
+        world.store.set(logins(2, "ghcr.io", "quay.io", "example.com"))
+        await anyio.sleep(10)
+    assert world.sessions.ran == [(10 + GATHER_SECONDS, IMAGES[:2])]
+
+
+@pytest.mark.parametrize("pauses", [(1,), (1, 1, 1)])
+async def test_changes_during_a_session_are_one_session_more(pauses: tuple[float, ...]) -> None:
+    """However many there are, and never beside the one that runs."""
+    async with running(logins(1), seconds=20) as world:
+        await anyio.sleep(105)
+        for number, pause in enumerate(pauses):
+            world.store.set(logins(2 + number, "ghcr.io"))
+            await anyio.sleep(pause)
+        await anyio.sleep(60)
+    assert world.sessions.ran == [(100, IMAGES), (120 + GATHER_SECONDS, IMAGES[:1])]
+
+
+async def test_change_at_the_scheduled_time_is_part_of_the_scheduled_session() -> None:
+    """One session about everything, which asks the changed registry anew."""
+    async with running(logins(1)) as world:
+        await anyio.sleep(200 - GATHER_SECONDS / 2)
+        world.store.set(logins(2, "ghcr.io"))
+        await anyio.sleep(50)
+    assert world.sessions.ran == [(100, IMAGES), (200, IMAGES)]
+    assert world.forgotten == ["ghcr.io"]
+
+
+async def test_other_content_with_the_same_meaning_starts_nothing() -> None:
+    """So does a change that is taken back within a moment."""
+    async with running(logins(1, "ghcr.io")) as world:
+        same = logins(1, "ghcr.io").snapshot
+        assert same is not None
+        await anyio.sleep(10)
+        world.store.set(StoreState(Snapshot(2, same.config, same.lookup, content="other")))
+        await anyio.sleep(10)
+        world.store.set(logins(3))
+        await anyio.sleep(GATHER_SECONDS / 2)
+        world.store.set(StoreState(Snapshot(4, same.config, same.lookup, content="again")))
+        await anyio.sleep(10)
+    assert world.sessions.ran == []
+
+
+async def test_problems_and_warnings_start_no_session() -> None:
+    """What was read before stays in use, so nothing is to be asked again."""
+    async with running(logins(1)) as world:
+        good = world.store.state
+        await anyio.sleep(10)
+        world.store.set(StoreState(good.snapshot, "line 1", ("loose permissions",)))
+        await anyio.sleep(10)
+        assert world.status.credentials_problem == "line 1"
+        world.store.set(good)
+        await anyio.sleep(10)
+    assert world.sessions.ran == []
+    assert world.status.credentials_problem is None
+
+
+async def test_first_good_file_after_a_broken_start_is_followed_by_a_session_about_everything() -> None:
+    """Nothing could be asked before, not even for public images."""
+    async with running(StoreState(problem="line 1")) as world:
+        await anyio.sleep(10)
+        world.store.set(logins(1, "ghcr.io"))
+        await anyio.sleep(10)
+    assert world.sessions.ran == [(10 + GATHER_SECONDS, IMAGES)]
+
+
+async def test_news_are_told_while_a_session_runs() -> None:
+    """They do not wait for its end."""
+    async with running(logins(1), seconds=90) as world:
+        good = world.store.state
+        await anyio.sleep(105)
+        world.store.set(StoreState(good.snapshot, "line 1"))
+        await anyio.sleep(1)
+        world.store.set(logins(2, "ghcr.io"))
+        await anyio.sleep(1)
+        kinds: list[type[Event]] = [type(event) for event in world.events]
+        assert kinds == [CredentialsProblem, CredentialsRecovered, CredentialsReloaded]
+        assert len(world.sessions.ran) == 1
+
+
+async def test_health_tells_a_problem_of_the_credentials_and_stays_well() -> None:
+    """The updater does what it can with what was read before."""
+    status = Status(datetime.now(UTC), credentials_problem="line 1")
+    detail: Mapping[str, object] = status.health().detail
+    assert detail["credentials_problem"] == "line 1"
+    assert status.health().is_well
