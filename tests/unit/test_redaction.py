@@ -15,6 +15,7 @@ SECRET = "s3cr3t-marker"
         f"https://storage/blob?X-Amz-Signature={SECRET}&n=1",
         f"Authorization: Basic {SECRET}aGVsbG8=",
         f"sent Bearer {SECRET}.abc.def to it",
+        f"with eyJwYXNzd29yZCI6{SECRET}AAAAAAAA in it",
     ],
 )
 def test_secret_in_text_is_masked(text: str) -> None:

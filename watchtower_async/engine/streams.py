@@ -19,6 +19,8 @@ LINE_BYTES = 1 << 20
 
 _USER_INFO = re.compile(r"(?<=://)[^/@\s\"']+@")
 _QUERY = re.compile(r"(https?://[^\s\"'<>?]+\?)[^\s\"'<>]+")
+# A JSON object in base64: a token, or the login that came with a pull.
+_ENCODED_OBJECT = re.compile(r"\beyJ[A-Za-z0-9+/=_.-]{16,}")
 _HEADER = 8
 
 
@@ -29,7 +31,7 @@ def tidy(message: str, secret: str | None = None, *, length: int = MESSAGE_LENGT
         text = text.replace(secret, "…")
     if text.startswith("<"):
         return "answered with a web page, so a proxy stands in front of the engine and refused"
-    text = _QUERY.sub(r"\1…", _USER_INFO.sub("", text))
+    text = _ENCODED_OBJECT.sub("…", _QUERY.sub(r"\1…", _USER_INFO.sub("", text)))
     text = " ".join(text.split())
     return text if len(text) <= length else text[: length - 1] + "…"
 

@@ -22,13 +22,16 @@ _SHOWN_PARAMETERS = frozenset({"scope", "service", "n", "last"})
 _USER_INFO = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)[^/\s@\"']+@", re.IGNORECASE)
 _QUERY = re.compile(r"(?P<url>\b[a-z][a-z0-9+.-]*://[^\s?#\"']+)\?(?P<query>[^\s#\"']*)", re.IGNORECASE)
 _HEADER = re.compile(r"\b(?P<scheme>Basic|Bearer)\s+[A-Za-z0-9+/=._~-]{8,}")
+# A JSON object in base64: a token, or a login as an engine gets it.
+_ENCODED_OBJECT = re.compile(r"\beyJ[A-Za-z0-9+/=_.-]{16,}")
 
 
 def redact_text(text: str) -> str:
     """Mask user info and query values of URLs, and authorisation values."""
     text = _USER_INFO.sub(lambda match: f"{match['scheme']}{MASK}@", text)
     text = _QUERY.sub(lambda match: f"{match['url']}?{_redact_query(match['query'])}", text)
-    return _HEADER.sub(lambda match: f"{match['scheme']} {MASK}", text)
+    text = _HEADER.sub(lambda match: f"{match['scheme']} {MASK}", text)
+    return _ENCODED_OBJECT.sub(MASK, text)
 
 
 def _redact_query(query: str) -> str:

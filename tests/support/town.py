@@ -1,0 +1,114 @@
+"""A simulated engine and a simulated registry that know the same images, and a session over both."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.support.engine_sim import Behaviour, SimulatedEngine, connected
+from tests.support.registry_world import Logins, a_client
+from tests.support.replacing import GOOD, a_replacer
+from tests.support.simulated_registry import Misbehave, SimulatedRegistry
+from watchtower_async.engine.client import Engine
+from watchtower_async.engine.inventory import Inventory
+from watchtower_async.engine.spec import EngineFacts
+from watchtower_async.events import Announcer, Event, Listener
+from watchtower_async.rollout.recovery import RecoveryReport, recover
+from watchtower_async.session import Session, SessionPolicy, SessionReport
+from watchtower_async.updates.plan import UpdatePlan
+from watchtower_async.updates.planner import Planner
+from watchtower_async.updates.scanner import Scanner
+from watchtower_async.updates.selection import SelectionPolicy
+
+
+class FreshLogins(Logins):
+    """Logins that are read afresh for each session."""
+
+    problem: str | None = None
+
+    async def reload(self) -> str | None:
+        """Return what is wrong with the file."""
+        return self.problem
+
+
+@dataclass(slots=True)
+class Town:
+    """An engine and a registry on its loopback that know the same images."""
+
+    engine: SimulatedEngine = field(default_factory=SimulatedEngine)
+    registry: SimulatedRegistry = field(default_factory=SimulatedRegistry)
+    store: FreshLogins = field(default_factory=FreshLogins)
+    events: list[Event] = field(default_factory=list)
+    listeners: tuple[Listener, ...] = ()
+
+    def image(self, repository: str) -> str:
+        """Return the reference of a repository's image."""
+        return f"{self.registry.address}/{repository}:1"
+
+    def publish(self, repository: str, version: int, behaviour: Behaviour = GOOD, *, error: str | None = None) -> str:
+        """Let the tag point to a version, for the registry and for the engine's pulls."""
+        digest = self.registry.publish_image(repository, "1", f"{repository} {version}")
+        name = f"{self.registry.address}/{repository}"
+        config = {"Env": [f"VERSION={version}", f"REPOSITORY={repository}"]}
+        self.engine.offer(f"{name}:1", config=config, behaviour=behaviour, digest=digest, error=error)
+        return digest
+
+    async def outdated(self, name: str, repository: str, behaviour: Behaviour = GOOD) -> None:
+        """Run a container on version 1 and publish version 2."""
+        self.publish(repository, 1)
+        await self.engine.run(name, self.image(repository))
+        self.publish(repository, 2, behaviour)
+
+    def trouble(self, repository: str, misbehave: Misbehave) -> None:
+        """Let requests for one repository go wrong."""
+        misbehave.path = f"/{repository}/"
+        self.registry.misbehave(misbehave)
+
+    @asynccontextmanager
+    async def session(self, *, monitor_only: bool = False, cleanup: bool = False) -> AsyncIterator[Session]:
+        """Connect a session as the application does."""
+        async with connected(self.engine) as client, a_client(self.store) as registries:
+            scanner = Scanner(registries=registries, engine=client, credentials=self.store, shares_loopback=True)
+            yield await self._session(client, scanner, monitor_only=monitor_only, cleanup=cleanup)
+
+    async def _session(self, client: Engine, scanner: Scanner, *, monitor_only: bool, cleanup: bool) -> Session:
+        replacer = await a_replacer(client)
+        facts = EngineFacts(api_version=client.info.api_version, platform="linux/amd64")
+        policy = SelectionPolicy(monitor_only=monitor_only)
+
+        async def recover_here(inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
+            return await recover(replacer=replacer, containers=inventory.containers, dry_run=only_report)
+
+        return Session(
+            engine=client,
+            planner=Planner(engine=client, scanner=scanner, policy=policy, facts=facts),
+            replacer=replacer,
+            recover=recover_here,
+            credentials=self.store,
+            policy=SessionPolicy(monitor_only=monitor_only, cleanup=cleanup),
+            announcer=Announcer((self.events.append, *self.listeners)),
+        )
+
+    async def run(self, *, monitor_only: bool = False, cleanup: bool = False) -> SessionReport:
+        """Run one session."""
+        async with self.session(monitor_only=monitor_only, cleanup=cleanup) as session:
+            return await session.run()
+
+    async def plan(self) -> UpdatePlan:
+        """Make a plan."""
+        async with self.session() as session:
+            return await session.make_plan()
+
+    def version(self, name: str) -> str:
+        """Return the version that a container runs."""
+        env = self.engine.containers[name].config["Env"]
+        return next(str(entry).partition("=")[2] for entry in env if entry.startswith("VERSION="))
+
+
+@asynccontextmanager
+async def a_town() -> AsyncIterator[Town]:
+    """A town whose registry is served."""
+    town = Town()
+    async with town.registry.serve():
+        yield town
