@@ -65,7 +65,11 @@ class Fleet:
 
     def container_names(self, numbers: range) -> list[str]:
         """Return the containers of these images."""
-        return [container_name(index % self.images, index) for index in range(self.containers) if index % self.images in numbers]
+        return [
+            container_name(index % self.images, index)
+            for index in range(self.containers)
+            if index % self.images in numbers
+        ]
 
     @property
     def stale(self) -> range:

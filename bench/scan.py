@@ -81,13 +81,17 @@ def world(fleet: Fleet, directory: Path) -> Iterator[tuple[Child, Child, dict[st
         path = config / "config.json"
         path.touch(mode=0o600)
         path.write_text(json.dumps({"auths": {host: {"auth": auth} for host in fleet.hosts}}))
-        yield registries, engine, {
-            "engine": engine.ready["address"],
-            "ports": registries.ready["ports"],
-            "certificate": str(certificate),
-            "config": str(config),
-            "fleet": described,
-        }
+        yield (
+            registries,
+            engine,
+            {
+                "engine": engine.ready["address"],
+                "ports": registries.ready["ports"],
+                "certificate": str(certificate),
+                "config": str(config),
+                "fleet": described,
+            },
+        )
 
 
 def measure_scans(fleet: Fleet, rounds: int, directory: Path, findings: Findings) -> None:
@@ -200,7 +204,10 @@ def costs_table(findings: Findings, start: Mapping[str, float]) -> Table:
     peak = max(findings.peaks)
     met = findings.judge("peak memory", is_met=peak <= LARGEST_PEAK)
     table.add_row("peak memory of the scanning process", f"{peak / 1e6:.1f} MB", f"{LARGEST_PEAK / 1e6:.0f} MB", met)
-    words = {"plan": "processor time of `plan`, nothing to plan", "service": "processor time of `--run-once`, nothing to do"}
+    words = {
+        "plan": "processor time of `plan`, nothing to plan",
+        "service": "processor time of `--run-once`, nothing to do",
+    }
     for name, text in words.items():
         met = findings.judge(text, is_met=start[name] <= LONGEST_START)
         table.add_row(text, f"{start[name]:.2f} s", f"{LONGEST_START:g} s", met)
@@ -231,17 +238,17 @@ def main() -> int:
         measure_scans(fleet, rounds, directory, findings)
         start = measure_start(directory)
     console = Console(width=None if sys.stdout.isatty() else 110)
+    stale, by_id = fleet.container_names(fleet.stale), fleet.container_names(fleet.retagged)
     console.print(
         f"{fleet.containers} containers of {fleet.images} images on {fleet.registries} registries that answer after "
-        f"{ANSWER_DELAY * 1000:.0f} ms; {len(fleet.container_names(fleet.stale))} containers of {fleet.stale_images} images "
-        f"are stale, {len(fleet.container_names(fleet.retagged))} are listed by image id. "
-        f"Medians of {rounds} cold and {rounds * WARM_SCANS} warm scans.\n",
+        f"{ANSWER_DELAY * 1000:.0f} ms; {len(stale)} containers of {fleet.stale_images} images are stale, {len(by_id)} "
+        f"are listed by image id. Medians of {rounds} cold and {rounds * WARM_SCANS} warm scans.\n",
         highlight=False,
     )
-    for table in (
-        requests_table(fleet, findings), calls_table(fleet, findings), times_table(findings), costs_table(findings, start)
-    ):  # fmt: skip
-        console.print(table)
+    console.print(requests_table(fleet, findings))
+    console.print(calls_table(fleet, findings))
+    console.print(times_table(findings))
+    console.print(costs_table(findings, start))
     for text in findings.missed:
         console.print(f"missed: {text}")
     return 1 if findings.missed else 0

@@ -43,22 +43,20 @@ class Floor:
         """Send everything once; the first time with challenges and tokens."""
         fleet = self._fleet
         begun = time.perf_counter()
-        await self._read("containers/json?all=1")
-        await self._read("images/json")
-        await _with_workers(
-            ENGINE_READS_AT_ONCE, fleet.container_names(fleet.retagged), lambda name: self._read(f"containers/{name}/json")
-        )
+        await self._read_all("containers/json?all=1")
+        await self._read_all("images/json")
+        await self._read_all(*(f"containers/{name}/json" for name in fleet.container_names(fleet.retagged)))
         asked = time.perf_counter()
         async with anyio.create_task_group() as group:
             for host in fleet.hosts:
                 group.start_soon(self._ask_host, host)
         answered = time.perf_counter()
-        names = [fleet.image(number).name for number in fleet.stale]
-        await _with_workers(ENGINE_READS_AT_ONCE, names, lambda name: self._read(f"images/{name}/json"))
-        await _with_workers(
-            ENGINE_READS_AT_ONCE, fleet.container_names(fleet.stale), lambda name: self._read(f"containers/{name}/json")
-        )
+        await self._read_all(*(f"images/{fleet.image(number).name}/json" for number in fleet.stale))
+        await self._read_all(*(f"containers/{name}/json" for name in fleet.container_names(fleet.stale)))
         return {"whole": time.perf_counter() - begun, "registries": answered - asked}
+
+    async def _read_all(self, *paths: str) -> None:
+        await _with_workers(min(ENGINE_READS_AT_ONCE, len(paths)), paths, self._read)
 
     async def _ask_host(self, host: str) -> None:
         images = [image for image in self._fleet.all_images() if image.host == host]
@@ -99,15 +97,22 @@ async def _with_workers(count: int, things: Iterable[Thing], work: Callable[[Thi
             group.start_soon(worker)
 
 
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={"Accept-Encoding": "identity"},
+        timeout=aiohttp.ClientTimeout(total=None),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+    )
+
+
 async def serve(settings: dict[str, Any]) -> None:
     """Send whenever told to."""
     trusted = ssl.create_default_context(cafile=settings["certificate"])
     connector = aiohttp.TCPConnector(limit=0, ssl=trusted, resolver=LoopbackResolver(ports=settings["ports"]))
     engine_connector = aiohttp.UnixConnector(settings["engine"].removeprefix("unix://"))
-    async with (
-        aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as registries,
-        aiohttp.ClientSession(connector=engine_connector, cookie_jar=aiohttp.DummyCookieJar()) as engine,
-    ):
+    async with _session(connector) as registries, _session(engine_connector) as engine:
         floor = Floor(Fleet(**settings["fleet"]), registries, engine)
 
         async def answer(_line: str) -> object:

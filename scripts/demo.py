@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +32,14 @@ NAME = "wta-demo-web"
 VOLUME = "wta-demo-data"
 LABEL = "watchtower-async.demo=true"
 UPDATER_SECONDS = 300.0
+STOP_SECONDS = 60.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NO_RIGHT = 4
+UPDATES_AVAILABLE = 2
 
-SERVE = "echo started with version {version} >>/data/log; exec httpd -f -p 8080 -h /www"
-BREAK = "echo version {version} cannot start >&2; exit 1"
+# A shell that is a container's first process ends on SIGTERM only when it is told to.
+SERVE = "trap 'exit 0' TERM; echo started version $VERSION >>/data/log; httpd -f -p 8080 -h /www & wait"
+BREAK = "echo version $VERSION cannot start >&2; exit 1"
 
 
 class DemoError(Exception):
@@ -44,7 +48,8 @@ class DemoError(Exception):
 
 def main() -> int:
     """Run the demo and return the exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)
     try:
         with test_bed() as bed, stage(bed) as demo:
             demo.play()
@@ -52,12 +57,19 @@ def main() -> int:
         print(f"The demo stopped: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Interrupted; everything was cleaned up.", file=sys.stderr)
+        print("Interrupted; nothing of the demo is left.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        return 1
+    say("Done; nothing of the demo is left.")
     return 0
 
 
 def _interrupt(*_: object) -> None:
+    # once is enough: what follows is the clean-up
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -94,27 +106,36 @@ def stage(bed: TestBed) -> Iterator[Demo]:
         docker = DockerCli(engine=bed.engine, config_directory=config, labels=(TESTBED_LABEL, LABEL))
         docker.log_in(bed.registry, bed.user, bed.password)
         # a path of its own for each run, so that nothing of an earlier run is in the registry
-        image = f"{bed.registry}/wta-demo/web-{secrets.token_hex(3)}:latest"
+        image = f"{bed.registry}/demo-{secrets.token_hex(3)}:latest"
         if docker("ps", "--all", "--quiet", "--filter", f"name=^{NAME}$"):
-            raise DemoError(f"there is already a container {NAME}; does the demo run elsewhere?")
+            raise DemoError(f"there is already a container {NAME}: if no other demo runs, `docker rm -f {NAME}` helps.")
         try:
             yield Demo(docker=docker, image=image, port=free_port(), directory=Path(directory))
         finally:
             with uninterrupted():
-                say("Cleaning up: containers, images, volume, registry and, if the demo started it, the engine …")
+                say("\nCleaning up: container, images and volume; registry and engine too, if the demo started them …")
                 for left in docker.remove_labelled(LABEL):
                     print(f"could not be removed: {left}", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """A second Ctrl-C does not stop the clean-up."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Ctrl-C does not stop the clean-up."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the container stands."""
+
+    container_id: str
+    served: str
+    """What its web server answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,24 +149,34 @@ class Demo:
 
     def play(self) -> None:
         """Start version 1, update to version 2, survive version 3."""
-        say(f"1. Version 1 is published as {self.image}, behind a login, and runs as {NAME}.")
+        say(
+            "1. A small web server is published to the registry, which asks for a login, and runs as a container.\n"
+            f"   Its image is {self.image}."
+        )
         self.publish(1, SERVE)
         self.start()
-        self.show()
-        say("2. Version 2 is published under the same tag. What would the updater do?")
+        before = self.show()
+        self.expect(before, 1)
+        say("2. Version 2 is published under the same tag. What would the updater do, and why?")
         self.publish(2, SERVE)
-        self.updater("plan", NAME)
-        say("3. The updater runs once. It uses the login of a Docker configuration directory.")
-        self.updater("--run-once", "--log-level", "info", NAME)
-        say("   Version 2 runs now, with the same environment, port, volume and restart policy:")
-        running = self.show()
-        self.expect(running, 2)
-        say("4. Version 3 is published. It is broken: it exits at once.")
+        self.updater("plan", NAME, expected=UPDATES_AVAILABLE)
+        say(
+            "3. The updater runs once. It logs in to the registry with the config.json of a Docker configuration\n"
+            "   directory, as `docker login` writes it, and watches the new container for a moment."
+        )
+        self.updater("--run-once", NAME)
+        say("   Version 2 runs. Environment, port, volume and restart policy are the same as before:")
+        updated = self.show()
+        self.expect(updated, 2)
+        say("4. Version 3 is published. It is broken: it exits at once. The updater runs again.")
         self.publish(3, BREAK)
-        self.updater("--run-once", "--log-level", "info", NAME)
-        say("   Version 3 did not hold, so the container is back on version 2, with its data:")
-        running = self.show()
-        self.expect(running, 2)
+        self.updater("--run-once", NAME)
+        say("   Version 3 failed, so the updater put the container of version 2 back, with its data:")
+        survived = self.show()
+        self.expect(survived, 2)
+        if survived.container_id != updated.container_id:
+            raise DemoError("another container than that of step 3 runs now.")
+        say(f"   It is the very container of step 3, {survived.container_id[:12]}: it was stopped, never removed.")
 
     def publish(self, version: int, script: str) -> None:
         """Make an image and push it, as a build machine would: the engine keeps nothing of it."""
@@ -153,11 +184,11 @@ class Demo:
             f"wta-demo-build:{version}",
             f"ENV VERSION={version}",
             files={"/www/index.html": f"version {version}\n"},
-            command=["sh", "-c", script.format(version=version)],
+            command=["sh", "-c", script],
         )
         digest = self.docker.publish(self.image, image_id)
         self.docker("rmi", "--force", image_id)
-        print(f"   published version {version}: {digest[:19]}…")
+        print(f"\n   Version {version} has the digest {short(digest)}", flush=True)
 
     def start(self) -> None:
         """Start the container that is going to be updated."""
@@ -174,39 +205,43 @@ class Demo:
             ),
         )
 
-    def updater(self, *arguments: str) -> None:
-        """Run the updater of this checkout and show what it says."""
+    def updater(self, *arguments: str, expected: int = 0) -> None:
+        """Run the updater of this checkout and show what it says. It must end with the expected exit code."""
         print(f"\n   $ watchtower-async {shlex.join(arguments)}\n", flush=True)
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("DOCKER_", "WATCHTOWER_"))},
             "DOCKER_HOST": self.docker.engine,
             "DOCKER_CONFIG": str(self.docker.config_directory),
             "WATCHTOWER_STATE_DIR": str(self.directory / "state"),
+            "WATCHTOWER_LOG_FORMAT": "pretty",
         }
         command = [sys.executable, "-P", "-m", "watchtower_async", *arguments]
-        subprocess.run(command, env=environment, check=False, timeout=UPDATER_SECONDS, stdin=subprocess.DEVNULL)
+        code = run_to_its_end(command, environment)
+        if code != expected:
+            raise DemoError(f"the updater ended with exit code {code}.")
         print(flush=True)
 
-    def show(self) -> str:
-        """Print how the container stands; return what it serves."""
+    def show(self) -> Standing:
+        """Print how the container stands."""
         found = self.docker.inspect(NAME)
         digests = self.docker("image", "inspect", "--format", '{{join .RepoDigests " "}}', found["Image"])
         served = self.served()
         greeting = next((line for line in found["Config"]["Env"] if line.startswith("GREETING=")), "–")
-        state = "running" if found["State"]["Running"] else found["State"]["Status"]
-        log = self.docker("exec", NAME, "cat", "/data/log") if state == "running" else "–"
+        is_running = found["State"]["Running"]
+        log = self.docker("exec", NAME, "cat", "/data/log") if is_running else "–"
         rows = {
-            "container": f"{NAME}, {state}, id {found['Id'][:12]}",
-            "image": f"{found['Config']['Image']}, {digests.partition('@')[2].partition(' ')[0][:19]}…",
+            "container": f"{NAME}, id {found['Id'][:12]}, {found['State']['Status']}",
+            "image": f"{found['Config']['Image']}, digest {short(digests.partition('@')[2].partition(' ')[0])}",
             "environment": greeting,
             "port": f"127.0.0.1:{self.port} answers: {served}",
-            "volume": f"{VOLUME} at /data holds: {', '.join(log.splitlines())}",
+            "volume": f"{VOLUME} at /data, its log says: {', '.join(log.splitlines())}",
             "restart": found["HostConfig"]["RestartPolicy"]["Name"],
         }
+        print()
         for title, text in rows.items():
             print(f"   {title:<12} {text}")
         print(flush=True)
-        return served
+        return Standing(str(found["Id"]), served)
 
     def served(self) -> str:
         """Return what the web server answers, giving it a moment to come up."""
@@ -218,10 +253,38 @@ class Demo:
             time.sleep(0.1)
         return "nothing"
 
-    def expect(self, served: str, version: int) -> None:
+    def expect(self, standing: Standing, version: int) -> None:
         """Stop the demo where it does not show what it says."""
-        if served != f"version {version}":
-            raise DemoError(f"version {version} should run now, but the port answers: {served}.")
+        if standing.served != f"version {version}":
+            raise DemoError(f"version {version} should run now, but the port answers: {standing.served}.")
+
+
+def run_to_its_end(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a program and return its exit code. When we are interrupted it may bring things in order first.
+
+    Its errors go where its output goes, so that they keep their place in the story.
+    """
+    with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT) as process:
+        try:
+            return process.wait(UPDATER_SECONDS)
+        finally:
+            if process.poll() is None:
+                with uninterrupted():
+                    stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process: politely, and then not."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+def short(digest: str) -> str:
+    """Return the beginning of a digest, as the plan shows it."""
+    return digest.removeprefix("sha256:")[:12]
 
 
 def free_port() -> int:
@@ -231,8 +294,9 @@ def free_port() -> int:
 
 
 def say(text: str) -> None:
-    """Print one step of the narration."""
-    print(f"\n{text}" if text[0].isdigit() else text, flush=True)
+    """Print one step of the narration. Nobody may be listening any more; the demo cleans up all the same."""
+    with contextlib.suppress(BrokenPipeError):
+        print(f"\n{text}" if text[0].isdigit() else text, flush=True)
 
 
 if __name__ == "__main__":

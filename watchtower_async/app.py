@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,15 +20,17 @@ import structlog
 from watchtower_async import __version__
 from watchtower_async.credentials.config_file import AUTH_VARIABLE
 from watchtower_async.credentials.helper import HelperRunner
-from watchtower_async.credentials.repo_login import read_repo_login
-from watchtower_async.credentials.store import CredentialStore, find_config_directory
+from watchtower_async.credentials.overview import Use
+from watchtower_async.credentials.repo_login import RepoLogin, read_repo_login
+from watchtower_async.credentials.store import ConfigDirectory, CredentialStore, find_config_directory
 from watchtower_async.credentials.survey import DirectorySurvey
 from watchtower_async.credentials.watcher import CredentialWatcher
 from watchtower_async.engine.address import EngineAddress, resolve_address
 from watchtower_async.engine.client import Engine, connect_engine
 from watchtower_async.engine.identity import SelfContainer, find_self, runs_in_container
-from watchtower_async.engine.inventory import Inventory
+from watchtower_async.engine.inventory import Inventory, take_inventory
 from watchtower_async.engine.spec import EngineFacts
+from watchtower_async.errors import EngineError
 from watchtower_async.events import Announcer, Degraded
 from watchtower_async.instance import owner_id
 from watchtower_async.registry.client import RegistryClient
@@ -38,15 +40,48 @@ from watchtower_async.service import Service, Status
 from watchtower_async.session import Session, SessionPolicy
 from watchtower_async.settings import Settings, unsupported_variables
 from watchtower_async.telemetry.event_log import EventLog
+from watchtower_async.updates.login_check import LoginCheck, LoginReport, warnings_beside
 from watchtower_async.updates.plan import UpdatePlan
 from watchtower_async.updates.planner import Planner
 from watchtower_async.updates.scanner import Scanner
 from watchtower_async.updates.selection import SelectionPolicy
 from watchtower_async.web.control import serve_control_socket
-from watchtower_async.web.health_check import state_directory
+from watchtower_async.web.health_check import SOCKET_NAME, ask_credentials, state_directory
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is made without an engine."""
+
+    location: ConfigDirectory
+    login: RepoLogin | None
+    login_problem: str | None
+    helpers: HelperRunner
+    store: CredentialStore
+    registries: RegistryClient
+    announcer: Announcer
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return what is wrong with the settings."""
+        found = (self.location.problem, self.login_problem, *self.store.warnings)
+        return tuple(problem for problem in found if problem is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """What is made for an engine that answers."""
+
+    engine: Engine
+    address: EngineAddress
+    facts: EngineFacts
+    own_id: str | None
+    shares_loopback: bool
+    scanner: Scanner
+    planner: Planner
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +115,45 @@ class App:
     def make_plan(self) -> UpdatePlan:
         """Make the plan of the next session. Raises EngineUnavailableError."""
         return anyio.run(self._make_plan)
+
+    def describe_credentials(self, check: bool) -> LoginReport:
+        """Say which login answers for which registry; with `check` registries are asked. Works without an engine."""
+        running = ask_credentials(self._state / SOCKET_NAME)
+        return replace(anyio.run(self._describe_credentials, check), running=running)
+
+    async def _describe_credentials(self, check: bool) -> LoginReport:
+        async with self._open(Announcer()) as opened, AsyncExitStack() as stack:
+            settings_problems = opened.problems
+            reached: _Reached | None = None
+            uses: tuple[Use, ...] = ()
+            engine_problem = word_problem = None
+            try:
+                reached = await stack.enter_async_context(self._reach_engine(opened))
+                uses = await reached.planner.uses(await take_inventory(reached.engine))
+                word_problem = await self._word_problem(reached.engine)
+            except EngineError as error:
+                engine_problem = str(error)
+            await opened.store.reload()
+            state = opened.store.state
+            login_check = LoginCheck(
+                helpers=opened.helpers,
+                registries=opened.registries,
+                images=reached.scanner if reached else None,
+                shares_loopback=reached.shares_loopback if reached else not runs_in_container(),
+            )
+            # Who names containers asks about their registries only, as long as it is known which those are.
+            with_unused = not self._settings.names or engine_problem is not None
+            rows = await login_check.rows(state, uses, with_unused=with_unused, check=check)
+        beside = (*settings_problems, word_problem, *warnings_beside(state, rows))
+        return LoginReport(
+            directory=str(opened.location.directory),
+            rows=rows,
+            is_checked=check,
+            engine=reached.engine.name if reached else None,
+            engine_problem=engine_problem,
+            problem=state.problem,
+            warnings=tuple(dict.fromkeys(text for text in beside if text is not None)),
+        )
 
     async def _make_plan(self) -> UpdatePlan:
         async with self._connect(holds_control_socket=False) as connected:
@@ -133,18 +207,31 @@ class App:
     @asynccontextmanager
     async def _connect(self, *, holds_control_socket: bool) -> AsyncIterator[_Connected]:
         """Connect everything a session needs. Raises EngineUnavailableError."""
-        inside = runs_in_container()
-        address = resolve_address(
-            host=self._settings.engine.host,
-            environ=self._environ,
-            inside_container=inside,
-            config_dir=self._settings.registry.config_directory,
-        )
+        announcer = Announcer((EventLog(),))
+        async with self._open(announcer) as opened, self._reach_engine(opened) as reached:
+            await self._say_hello(reached.engine, reached.address, opened.location.directory, opened.problems)
+            if opened.login is not None:
+                self._log.info("credentials.repo_login", registries=opened.login.reach)
+            owner = owner_id(
+                own_container_id=reached.own_id, directory=self._state, holds_control_socket=holds_control_socket
+            )
+            session = self._compose(
+                engine=reached.engine,
+                planner=reached.planner,
+                store=opened.store,
+                facts=reached.facts,
+                owner=owner,
+                announcer=announcer,
+            )
+            yield _Connected(session, opened.store, opened.location.directory, opened.registries, announcer)
+
+    @asynccontextmanager
+    async def _open(self, announcer: Announcer) -> AsyncIterator[_Opened]:
+        """Open what needs no engine. Reads and asks nothing yet."""
         given = self._settings.registry
         location = find_config_directory(setting=given.config_directory, environ=self._environ)
         login, login_problem = read_repo_login(given.repo_user, given.repo_password, given.repo_registries)
-        announcer = Announcer((EventLog(),))
-        async with HelperRunner(environ=self._environ) as helpers, connect_engine(address) as engine:
+        async with HelperRunner(environ=self._environ) as helpers:
             store = CredentialStore(
                 directory=location.directory,
                 auth_variable=self._environ.get(AUTH_VARIABLE, ""),
@@ -152,33 +239,33 @@ class App:
                 helpers=helpers,
                 on_degraded=lambda problem: announcer.announce(Degraded(problem)),
             )
-            own = await find_self(engine) if inside else None
-            await self._say_hello(
-                engine, address, location.directory, (location.problem, login_problem, *store.warnings)
-            )
-            if login is not None:
-                self._log.info("credentials.repo_login", registries=login.reach)
-            facts = await _engine_facts(engine)
             async with RegistryClient(
                 credentials=store,
                 user_agent=f"watchtower_async/{__version__}",
                 insecure_hosts=frozenset(self._settings.registry.insecure_registries),
             ) as registries:
-                scanner = Scanner(
-                    registries=registries,
-                    engine=engine,
-                    credentials=store,
-                    shares_loopback=shares_loopback(address=address, inside_container=inside, own=own),
-                )
-                own_id = own.id if own else None
-                planner = Planner(engine=engine, scanner=scanner, policy=self._selection_policy(own_id), facts=facts)
-                owner = owner_id(
-                    own_container_id=own_id, directory=self._state, holds_control_socket=holds_control_socket
-                )
-                session = self._compose(
-                    engine=engine, planner=planner, store=store, facts=facts, owner=owner, announcer=announcer
-                )
-                yield _Connected(session, store, location.directory, registries, announcer)
+                yield _Opened(location, login, login_problem, helpers, store, registries, announcer)
+
+    @asynccontextmanager
+    async def _reach_engine(self, opened: _Opened) -> AsyncIterator[_Reached]:
+        """Connect the engine and what asks it. Raises EngineUnavailableError, and EngineError where it is ill."""
+        inside = runs_in_container()
+        address = resolve_address(
+            host=self._settings.engine.host,
+            environ=self._environ,
+            inside_container=inside,
+            config_dir=self._settings.registry.config_directory,
+        )
+        async with connect_engine(address) as engine:
+            own = await find_self(engine) if inside else None
+            own_id = own.id if own else None
+            facts = await _engine_facts(engine)
+            is_shared = shares_loopback(address=address, inside_container=inside, own=own)
+            scanner = Scanner(
+                registries=opened.registries, engine=engine, credentials=opened.store, shares_loopback=is_shared
+            )
+            planner = Planner(engine=engine, scanner=scanner, policy=self._selection_policy(own_id), facts=facts)
+            yield _Reached(engine, address, facts, own_id, is_shared, scanner, planner)
 
     def _compose(
         self,
@@ -237,10 +324,16 @@ class App:
                 self._log.warning("updater.degraded", problem=problem)
         for name in unsupported_variables(self._environ):
             self._log.warning("settings.no_effect", variable=name)
+        problem = await self._word_problem(engine)
+        if problem is not None:
+            self._log.warning("updater.degraded", problem=problem)
+
+    async def _word_problem(self, engine: Engine) -> str | None:
+        """Say so where Watchtower would have taken the command for the name of a container that is there."""
         word = self._command_as_name
-        if word is not None and any(f"/{word}" in item.get("Names", ()) for item in await engine.list_containers()):
-            text = f"{word!r} was taken as the command, and a container has that name; put -- before it to name it"
-            self._log.warning("updater.degraded", problem=text)
+        if word is None or not any(f"/{word}" in item.get("Names", ()) for item in await engine.list_containers()):
+            return None
+        return f"{word!r} was taken as the command, and a container has that name; put -- before it to name it"
 
 
 def shares_loopback(*, address: EngineAddress, inside_container: bool, own: SelfContainer | None) -> bool:

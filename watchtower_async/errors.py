@@ -106,9 +106,12 @@ class EngineConflictError(EngineError):
 class PullFailedError(EngineError):
     """The engine could not pull the image. The message is the engine's own."""
 
-    def __init__(self, message: str, *, status: int = 0, out_of_space: bool = False) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, out_of_space: bool = False, login_refused: bool = False
+    ) -> None:
         super().__init__(message, status=status)
         self.out_of_space = out_of_space
+        self.login_refused = login_refused
 
 
 class PredecessorLostError(WatchtowerError):

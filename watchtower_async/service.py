@@ -7,9 +7,9 @@ be another one now; what changes while a session runs, or within a moment, is on
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import structlog
@@ -34,6 +34,40 @@ GATHER_SECONDS = 0.25
 
 
 @dataclass(slots=True)
+class CredentialStatus:
+    """How the credentials in use came about, for the health answer. Times are those at which it was noticed."""
+
+    generation: int | None = None
+    reloaded: datetime | None = None
+    problem: str | None = None
+    """Why what is there now cannot be used."""
+    last_problem: str | None = None
+    last_problem_at: datetime | None = None
+
+    def note(self, state: StoreState, now: datetime) -> None:
+        """Take in the state of the store."""
+        if state.snapshot is not None and state.snapshot.generation != self.generation:
+            self.generation, self.reloaded = state.snapshot.generation, now
+        if state.problem is not None and state.problem != self.problem:
+            self.last_problem, self.last_problem_at = state.problem, now
+        self.problem = state.problem
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form for programs."""
+        return {
+            "generation": self.generation,
+            "reloaded": _iso(self.reloaded),
+            "problem": self.problem,
+            "last_problem": self.last_problem,
+            "last_problem_at": _iso(self.last_problem_at),
+        }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")
+
+
+@dataclass(slots=True)
 class Status:
     """How the service is, for the health answer."""
 
@@ -43,6 +77,7 @@ class Status:
     last_finished: datetime | None = None
     next_session: datetime | None = None
     credentials_problem: str | None = None
+    credentials: CredentialStatus = field(default_factory=CredentialStatus)
 
     def health(self) -> Health:
         """Say how the service is. It is not well when its last session could not be carried through."""
@@ -54,6 +89,7 @@ class Status:
             "next_session": self.next_session.isoformat() if self.next_session else None,
             "problem": failure,
             "credentials_problem": self.credentials_problem,
+            "credentials": self.credentials.as_json(),
         }
         return Health(failure is None, detail)
 
@@ -105,8 +141,10 @@ class Service:
 
     async def tell_news(self) -> None:
         """Announce what happens to the credentials, for ever."""
+        self._status.credentials.note(self._told, datetime.now(UTC))
         while True:
             state = await self._credentials.state_after(self._told)
+            self._status.credentials.note(state, datetime.now(UTC))
             self._status.credentials_problem = state.problem
             for event in news(self._told, state):
                 self._announcer.announce(event)

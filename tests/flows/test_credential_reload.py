@@ -191,13 +191,14 @@ async def test_content_that_is_away_is_gone_after_a_second_look_that_is_late_eno
     assert "/config does not exist" in "".join(store.warnings)
 
 
-async def test_grace_begins_anew_when_content_was_there_in_between() -> None:
+@pytest.mark.parametrize("between_them", [content("one"), FileUnreadable("half written")], ids=["good", "broken"])
+async def test_grace_begins_anew_when_content_was_there_in_between(between_them: Reading) -> None:
     """Each writer has the whole time."""
     directory = Directory(content("one"))
     store = directory.store(grace=60.0)
     await store.check()
     times = []
-    for reading in (FileAbsent(), content("one"), FileAbsent()):
+    for reading in (FileAbsent(), between_them, FileAbsent()):
         directory.shown = reading
         times.append(await store.check())
     first, between, second = times

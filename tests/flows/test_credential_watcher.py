@@ -331,20 +331,23 @@ async def test_reload_does_not_wait_for_the_grace_while_somebody_watches(config:
 
 
 def test_end_of_the_watcher_leaves_no_thread(config: Path) -> None:
-    """Neither one of ours nor one of the watching library."""
+    """Neither one of ours nor one of the watching library, and it does not take long."""
+    ended: list[float] = []
 
     async def live() -> None:
         async with watching(config.parent, file_system_events, NEVER) as watched:
             replace(config, document("two"))
             await watched.until_user("two")
             assert any(name.startswith("notify") for name in native_threads())
+            ended.append(time.monotonic())
 
     before = threading.active_count()
     anyio.run(live)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 2
     while time.monotonic() < deadline and (threading.active_count() > before or len(native_threads()) > before):
         time.sleep(0.01)
     assert threading.active_count() == before
+    assert time.monotonic() - ended[0] < 2
     assert not [name for name in native_threads() if name.startswith("notify")]
 
 
@@ -377,7 +380,8 @@ anyio.run(main, source, config)
 
 def test_mounted_file_is_watched_and_its_replacement_is_told(config: Path) -> None:
     """A mount of the file alone shows writes in place, nothing else; people learn what to mount instead."""
-    source = config.parent.parent / "source.json"
+    source = config.parent.parent / "host" / "config.json"
+    source.parent.mkdir()
     source.write_bytes(document("one"))
     source.chmod(0o600)
     in_namespace = ["unshare", "--mount", "--map-root-user"]
@@ -572,6 +576,8 @@ async def test_watch_is_renewed_when_the_directory_is_another_one(inode: int) ->
         group.start_soon(run_for, 20, CredentialWatcher(store=store, survey=survey, events=events))
         await anyio.sleep(3)
         survey.seen = a_survey(inode=inode)
+        await anyio.sleep(10)
+        assert events.open == 1
     assert events.opened == [0, 5.015]
     assert events.open == 0
 

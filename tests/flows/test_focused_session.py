@@ -38,7 +38,7 @@ class OneCredential(SmallCredentials):
 
 @dataclass
 class World:
-    """A container for each image, stale where the table says so, and sessions that replace."""
+    """A container for each image, stale where the table says so, one that is left alone, and sessions that replace."""
 
     tags: Mapping[str, Published | WatchtowerError]
     names: Mapping[str, str] = field(default_factory=dict)
@@ -71,6 +71,7 @@ class World:
     def _session(self) -> Session:
         documents = [_document(image) for image in self.tags]
         listed = [_entry(image, self.names.get(image, image[0])) for image in self.tags]
+        listed.append(_entry(next(iter(self.tags)), "stopped") | {"Id": a_container("stopped").id, "State": "exited"})
         images = {_image_id(image): _image_document(image) for image in self.tags}
         engine = SmallEngine(containers=documents, listed=listed, images=images)
         credentials = OneCredential()
@@ -134,7 +135,7 @@ async def test_session_without_a_focus_is_about_everything() -> None:
     report = await world.run()
     assert world.asked == [A, B, C]
     assert world.replaced == [A, B, C]
-    assert names(report) == {"a", "b", "c"}
+    assert names(report) == {"a", "b", "c", "stopped"}
 
 
 async def test_other_containers_are_neither_asked_for_nor_touched_nor_listed() -> None:

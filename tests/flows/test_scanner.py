@@ -212,6 +212,8 @@ async def test_engines_answer_without_a_digest_is_no_answer(reply: Mapping[str, 
     [
         (EngineError("unauthorized", status=401), ReasonCode.UNAUTHORIZED),
         (EngineError("denied", status=403), ReasonCode.DENIED),
+        (EngineError('Head "http://x/v2/a": unauthorized: wrong password', status=500), ReasonCode.UNAUTHORIZED),
+        (EngineError('Head "http://x/v2/a": denied: not yours', status=500), ReasonCode.DENIED),
         (NoSuchObjectError("manifest unknown", status=404), ReasonCode.NOT_FOUND),
         (EngineError("dial tcp: no such host", status=500), ReasonCode.UNREACHABLE),
         (EngineUnavailableError("did not answer in time"), ReasonCode.UNREACHABLE),

@@ -8,7 +8,8 @@ Python and the `openssl` program, so that the test bed can run it before there i
 
 The directory holds `key.pem` and `certificate.pem`, which the registry trusts, and `accounts` with one JSON file per
 user name (see `Account`). These are read for every question, so a test adds an account of its own by writing a file.
-Everybody may pull what is below `public/`. Every answer is one line of JSON on standard output, without secrets.
+Everybody may pull what is below `public/`. Every answer is one line of JSON on standard output, without secrets; the
+line before them says at which port it listens.
 """
 
 from __future__ import annotations
@@ -289,7 +290,9 @@ def main() -> None:
     arguments = parser.parse_args()
     directory: Path = arguments.directory
     signer = Signer(directory / "key.pem", (directory / "certificate.pem").read_text())
-    Server(TokenService(Accounts(directory / "accounts"), signer), arguments.port).serve_forever()
+    server = Server(TokenService(Accounts(directory / "accounts"), signer), arguments.port)
+    print(f"listening on 127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":

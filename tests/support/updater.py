@@ -47,11 +47,13 @@ class Updater:
     config_directory: Path
     state_directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    launcher: tuple[str, ...] = ()
+    """The command that the command is given to."""
 
     def __call__(self, *arguments: str, timeout: float = RUN_SECONDS) -> Finished:
         """Run the command to its end."""
         done = subprocess.run(
-            [COMMAND, *arguments],
+            [*self.launcher, COMMAND, *arguments],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -65,7 +67,7 @@ class Updater:
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Run the service while the context is open. It is ended with SIGTERM, or SIGKILL where that takes too long."""
         with subprocess.Popen(
-            [COMMAND, *arguments],
+            [*self.launcher, COMMAND, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

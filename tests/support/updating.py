@@ -24,9 +24,12 @@ class Outdated:
     """The image behind the tag; the engine does not have it yet."""
 
 
-def an_outdated_container(docker: DockerCli, testbed: TestBed, prefix: str) -> Outdated:
-    """Start a container from the password-protected registry and publish a newer image under its tag."""
-    image = f"{testbed.registry}/{prefix}/app:latest"
+def an_outdated_container(docker: DockerCli, testbed: TestBed, prefix: str, *, image: str = "") -> Outdated:
+    """Start a container from the password-protected registry and publish a newer image under its tag.
+
+    `image` is one of another registry.
+    """
+    image = image or f"{testbed.registry}/{prefix}/app:latest"
     old = docker.import_image(f"{prefix}-build:1", "ENV VERSION=1", command=["sleep", "1000"])
     new = docker.import_image(f"{prefix}-build:2", "ENV VERSION=2", command=["sleep", "1000"])
     docker.publish(image, old)

@@ -54,6 +54,12 @@ def test_short_image_id_is_not_taken_for_a_repository() -> None:
     assert verdict.reason.code is ReasonCode.NO_REFERENCE
 
 
+@pytest.mark.parametrize("word", ["v1", "v2", "v3", "v4"])
+def test_digest_for_people_is_the_registrys_not_the_image_id(word: str) -> None:
+    """Whatever sorts first: people compare it with what the registry tells."""
+    assert digest(word) == checked(digests=(word,)).shown
+
+
 def test_image_without_registry_record_is_local() -> None:
     """An image that was built here is not asked for."""
     verdict = a_checkable(digests=())

@@ -40,7 +40,14 @@ PLAN = CommandHelp(
     "plan", "Show what a session would do, and why, without touching or pulling anything.",
     {"--json": "Print the plan for programs."},
 )  # fmt: skip
-COMMANDS: Mapping[str, CommandHelp] = {PLAN.name: PLAN}
+CREDENTIALS = CommandHelp(
+    "credentials", "Show which login answers for which registry, and whether it is accepted.",
+    {
+        "--check": "Ask each registry whether it accepts the login now, without pulling.",
+        "--json": "Print the answer for programs.",
+    },
+)  # fmt: skip
+COMMANDS: Mapping[str, CommandHelp] = {PLAN.name: PLAN, CREDENTIALS.name: CREDENTIALS}
 
 
 def parse_command_line(arguments: Sequence[str], *, program: str) -> CommandLine:

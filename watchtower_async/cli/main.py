@@ -1,17 +1,19 @@
 """Turns a command line into settings and runs the command.
 
-Exit codes: 0 done, 1 something failed, 2 updates available (`plan`), 3 no engine, 64 usage error (sysexits.h).
+Exit codes: 0 done, 1 something failed or is refused, 2 updates available (`plan`), 3 no engine, 64 usage error
+(sysexits.h).
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 import click
 
-from watchtower_async.cli.command_line import COMMANDS, PLAN, parse_command_line
+from watchtower_async.cli.command_line import COMMANDS, CREDENTIALS, PLAN, parse_command_line
 from watchtower_async.errors import EngineUnavailableError, SettingsError, WatchtowerError
 from watchtower_async.settings import build_settings
 from watchtower_async.telemetry.logging import configure_logging
@@ -36,6 +38,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except SettingsError as error:
         return _usage(program, error.problems)
     configure_logging(settings.log)
+    _forbid_core_dumps()
     # The rest of the program is imported only now: `--help` and a usage error need none of it.
     from watchtower_async.app import App  # noqa: PLC0415
 
@@ -46,10 +49,20 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
             from watchtower_async.cli.plan_command import show_plan  # noqa: PLC0415
 
             return show_plan(app.make_plan(), as_json="--json" in line.switches)
+        if line.command == CREDENTIALS.name:
+            from watchtower_async.cli.credentials_command import show_credentials  # noqa: PLC0415
+
+            report = app.describe_credentials("--check" in line.switches)
+            return show_credentials(report, as_json="--json" in line.switches)
         return app.run_service()
     except WatchtowerError as error:
         print(f"{program}: {error}", file=sys.stderr)  # noqa: T201 - for the person who called, log or no log
         return EXIT_NO_ENGINE if isinstance(error, EngineUnavailableError) else EXIT_FAILED
+
+
+def _forbid_core_dumps() -> None:
+    """Let no crash, ours or that of a credential helper, leave secrets on a disk."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _usage(program: str, problems: Sequence[str]) -> int:

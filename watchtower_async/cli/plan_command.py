@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from watchtower_async.updates.plan import HIDDEN_FROM_PEOPLE, Action, PlanItem, UpdatePlan
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 EXIT_NOTHING = 0
@@ -51,7 +52,11 @@ def print_plan(plan: UpdatePlan) -> None:
 
     # Without emoji: `:key:` in an image name or a path is not one.
     width = None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL
-    console = Console(file=sys.stdout, highlight=False, emoji=False, width=width)
+    write_plan(plan, Console(file=sys.stdout, highlight=False, emoji=False, width=width))
+
+
+def write_plan(plan: UpdatePlan, console: Console) -> None:
+    """Write the table and what is to be said beside it."""
     shown = [item for item in plan.items if item.reason.code not in HIDDEN_FROM_PEOPLE]
     if shown:
         console.print(_table(shown))

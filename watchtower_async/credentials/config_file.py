@@ -256,7 +256,7 @@ class _Unusable(Exception):  # noqa: N818 - it never leaves this module
 
 
 def _read_entry(key: str, value: Any, file_name: str) -> Entry:
-    source = f"{file_name} entry {_shown(key)}"
+    source = f"{file_name} entry {shown_key(key)}"
     try:
         return _read_fields(_entry_fields(value), source)
     except _Unusable as reason:
@@ -334,11 +334,11 @@ def _read_helper(key: str, value: Any, file_name: str) -> HelperName:
         return ""
     if isinstance(value, str):
         return _without_surrogates(value)
-    return BrokenEntry(f"{file_name}: the helper of {_shown(key)} must be a text")
+    return BrokenEntry(f"{file_name}: the helper of {shown_key(key)} must be a text")
 
 
 def _read_strict_entry(key: str, value: Any) -> Credential | EmptyEntry:
-    source = f"{AUTH_VARIABLE} entry {_shown(key)}"
+    source = f"{AUTH_VARIABLE} entry {shown_key(key)}"
     problem = None
     try:
         fields = _entry_fields(value)
@@ -356,7 +356,7 @@ def _demand_field(name: str, known: str) -> None:
         raise CredentialFileInvalidError(text)
 
 
-def _shown(key: str) -> str:
+def shown_key(key: str) -> str:
     """Quote a registry key for a message: on one line, cut, and without user info."""
     text = "".join(letter if letter.isprintable() else "?" for letter in key.rpartition("@")[2])
     return f'"{text}"' if len(text) <= _LONGEST_SHOWN_KEY else f'"{text[:_LONGEST_SHOWN_KEY]}…"'

@@ -116,6 +116,11 @@ class HelperRunner:
             for key in [key for key in keys if concerns(key[1])]:
                 del keys[key]
 
+    def kept_seconds(self, question: HelperQuestion) -> float | None:
+        """Return for how long the reply to a question is kept from now on; None where it is not kept."""
+        kept = self._kept.get((question.suffix, question.server))
+        return None if kept is None else max(0.0, kept.until - self._clock())
+
     def __len__(self) -> int:
         """Count the replies that are kept."""
         return len(self._kept)

@@ -25,7 +25,8 @@ from typing import TypeAlias
 from watchtower_async.credentials.config_file import HUB_KEY, BrokenEntry, ConfigFile, EmptyEntry, Entry
 from watchtower_async.credentials.credential import Anonymous, Credential
 from watchtower_async.credentials.repo_login import RepoLogin
-from watchtower_async.images.reference import DOCKER_HUB, Reference
+from watchtower_async.errors import InvalidReferenceError
+from watchtower_async.images.reference import DOCKER_HUB, Reference, parse_reference
 
 _HUB_ALIAS = "index.docker.io"
 _HUB_HOSTS = frozenset({DOCKER_HUB, _HUB_ALIAS, "registry-1.docker.io"})
@@ -154,6 +155,17 @@ class Lookup:
                 self._found[repository] = found
         return found
 
+    @property
+    def places(self) -> tuple[Reference, ...]:
+        """Return every registry and name space that something is configured for, as `place_of` does."""
+        written = [*self._stored, *self._helpers]
+        if self._login is not None:
+            written += [DOCKER_HUB, *self._login.registries]
+        places = [place for place in map(place_of, written) if place is not None]
+        fixed = {key: place_of(key) for key in self._variable}
+        places += [place for key, place in fixed.items() if place is not None and place.credential_key == key]
+        return tuple(dict.fromkeys(places))
+
     def _find(self, reference: Reference) -> Sources:
         server = reference.credential_key
         if self._variable and (fixed := self._variable.get(server)) is not None:
@@ -239,6 +251,25 @@ def _read_url(written: str, scheme: str, authority: str, path: str) -> _Key:
     if key.is_hub and path not in _REGISTRY_PATHS:
         return _Key(written, "", form)
     return key
+
+
+def place_of(key: str) -> Reference | None:
+    """Return what a stored key is for, as a reference whose path is that of the name space, empty for the registry.
+
+    None for a key that serves no image: it is malformed, or an image cannot be named like that.
+    """
+    read = _read_key(key)
+    if read is None:
+        return None
+    if read.form is _Form.NAME_SPACE:
+        host = _space_host(read.host.lower() if read.is_hub else read.host)
+    else:
+        host = DOCKER_HUB if read.is_hub else read.host
+    try:
+        named = parse_reference(f"{host}/{read.path or 'any'}")
+    except InvalidReferenceError:
+        return None
+    return Reference(host, read.path, named.tag, None) if named.domain == host and named.digest is None else None
 
 
 class _HostIndex:

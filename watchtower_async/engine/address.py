@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from watchtower_async.errors import EngineUnavailableError
 
 DEFAULT_CONTEXT = "default"
 _TCP_SCHEMES = frozenset({"tcp", "http", "https"})
-_NOT_YET = frozenset({"ssh", "npipe", "fd"})
+_NOT_SUPPORTED = frozenset({"npipe", "fd"})
 _PLAIN_PORT, _TLS_PORT = 2375, 2376
 _FALSE = frozenset({"", "0", "false", "no", "off"})
+# What may stand in a host and a user name: an SSH client configuration can put both into a command (ProxyCommand).
+_SSH_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+_SSH_USER = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@+\\-]*")
 
 NO_ENGINE = (
     "no Docker Engine was found: install one on this machine (on Debian: apt-get install docker.io) "
@@ -41,11 +45,31 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class SshTarget:
+    """A machine that is reached by SSH; None leaves the answer to the SSH client configuration."""
+
+    host: str
+    """A name, an alias of the configuration, or an IP address."""
+    user: str | None = None
+    port: int | None = None
+    socket: str | None = None
+    """The engine's socket there, None for the usual one."""
+    config: Path | None = None
+    """The client configuration, None for `~/.ssh/config`."""
+
+    @property
+    def name(self) -> str:
+        """Return `[user@]host[:port]`, for people."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (f"{self.user}@" if self.user else "") + host + (f":{self.port}" if self.port else "")
+
+
+@dataclass(frozen=True, slots=True)
 class EngineAddress:
     """Where the engine is."""
 
     url: str
-    """`unix:///path`, `http://host:port` or `https://host:port`; never holds a user name or a password."""
+    """`unix:///path`, `http://host:port`, `https://host:port` or `ssh://[user@]host[:port][/path]`; no password."""
     source: str
     """Who said so, for people."""
     tls: TlsFiles | None = None
@@ -54,10 +78,11 @@ class EngineAddress:
     on loopback, may be a tunnel."""
     notes: tuple[str, ...] = ()
     """What was ignored on the way here."""
+    ssh: SshTarget | None = None
 
     @property
     def socket_path(self) -> str | None:
-        """Return the path of a unix socket, None for TCP."""
+        """Return the path of a unix socket on this machine, None where there is none."""
         return self.url.removeprefix("unix://") if self.url.startswith("unix://") else None
 
     @property
@@ -132,15 +157,46 @@ def parse_host(text: str, *, source: str, tls: TlsFiles | None = None) -> Engine
     scheme, _, rest = written.partition("://")
     if scheme == "unix":
         return EngineAddress(url=f"unix://{rest or '/var/run/docker.sock'}", source=source, is_local=True)
-    if scheme in _NOT_YET:
+    if scheme == "ssh":
+        try:
+            target = parse_ssh_target(rest)
+        except ValueError as error:
+            raise EngineUnavailableError(f"the address in {source} {error}") from None
+        return EngineAddress(url=f"ssh://{target.name}{target.socket or ''}", source=source, ssh=target)
+    if scheme in _NOT_SUPPORTED:
         raise EngineUnavailableError(
-            f"{source} names an engine by {scheme}://, which is not supported yet; use unix:// or tcp:// with TLS"
+            f"{source} names an engine by {scheme}://, which is not supported; use unix://, ssh:// or tcp:// with TLS"
         )
     if scheme not in _TCP_SCHEMES:
         raise EngineUnavailableError(f"{source} names an engine by {scheme}://, which is not known")
     url = _tcp_url(written, source, encrypted=scheme == "https" or (tls is not None and scheme == "tcp"))
     uses_tls = url.startswith("https://")
     return EngineAddress(url=url, source=source, tls=(tls or TlsFiles()) if uses_tls else None)
+
+
+def parse_ssh_target(text: str) -> SshTarget:
+    """Read `[user@]host[:port][/path]`. Raises ValueError with what is wrong, never with what is written."""
+    try:
+        parts = urlsplit(f"ssh://{text}")
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("cannot be read; write ssh://user@host:port") from None
+    if parts.password is not None:
+        raise ValueError("holds a password; SSH logs in with keys only")
+    if parts.query or parts.fragment:
+        raise ValueError("holds more than host and socket; write ssh://user@host:port")
+    if not name:
+        raise ValueError("names no host; write ssh://user@host:port")
+    written = parts.netloc.rpartition("@")[2]
+    # The name as it is written: aliases in a client configuration may have capitals.
+    host = name if written.startswith("[") else written.partition(":")[0]
+    user = None if parts.username is None else unquote(parts.username)
+    if not _SSH_HOST.fullmatch(host) or (user is not None and not _SSH_USER.fullmatch(user)):
+        raise ValueError("holds a character that no host or user name has")
+    socket = unquote(parts.path)
+    if not socket.isprintable():
+        raise ValueError("holds a path that cannot be a socket's")
+    return SshTarget(host=host, user=user, port=port, socket=socket if socket.strip("/") else None)
 
 
 def _tcp_url(written: str, source: str, *, encrypted: bool) -> str:

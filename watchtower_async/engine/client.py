@@ -16,7 +16,7 @@ import re
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +25,7 @@ import aiohttp
 import anyio
 from aiodocker import Docker, DockerError
 
-from watchtower_async.engine.address import EngineAddress, TlsFiles
+from watchtower_async.engine.address import EngineAddress, SshTarget, TlsFiles
 from watchtower_async.engine.streams import PullStream, demultiplex, pull_failed, tidy
 from watchtower_async.errors import (
     EngineConflictError,
@@ -66,17 +66,30 @@ class EngineInfo:
 @asynccontextmanager
 async def connect_engine(address: EngineAddress, *, call_timeout: float = CALL_SECONDS) -> AsyncIterator[Engine]:
     """Connect and agree on an API version. `call_timeout` is in seconds. Raises EngineUnavailableError."""
-    path = address.socket_path
-    # With a connector of our own nothing is taken from the environment (TLS) or from a Docker configuration file.
-    connector: aiohttp.BaseConnector
-    if path is not None:
-        connector, base = aiohttp.UnixConnector(path), "http://engine"
-    else:
-        connector, base = aiohttp.TCPConnector(ssl=_ssl_context(address.tls)), address.url
-    async with connector, Docker(url=base, connector=connector, api_version="v1.41") as unversioned:
-        engine = Engine(docker=unversioned, name=address.url, info=_UNKNOWN, call_timeout=call_timeout)
+    base = "http://engine" if address.url.startswith(("unix://", "ssh://")) else address.url
+    async with _connector(address) as connector, Docker(url=base, connector=connector, api_version="v1.41") as docker:
+        engine = Engine(docker=docker, name=address.url, info=_UNKNOWN, call_timeout=call_timeout)
         await engine.negotiate()
         yield engine
+
+
+def _connector(address: EngineAddress) -> AbstractAsyncContextManager[aiohttp.BaseConnector]:
+    """Return a connector of our own: so nothing is taken from the environment or from a Docker configuration file."""
+    if address.ssh is not None:
+        return _ssh_connector(address.ssh, address.source)
+    path = address.socket_path
+    return aiohttp.TCPConnector(ssl=_ssl_context(address.tls)) if path is None else aiohttp.UnixConnector(path)
+
+
+def _ssh_connector(target: SshTarget, source: str) -> AbstractAsyncContextManager[aiohttp.BaseConnector]:
+    try:
+        # asyncssh takes half a second to import, and is not there for every machine.
+        from watchtower_async.engine.ssh import ssh_connector  # noqa: PLC0415
+    except ImportError:
+        raise EngineUnavailableError(
+            f"{source} names an engine by ssh://, which needs the extra 'ssh': pip install 'watchtower-async[ssh]'"
+        ) from None
+    return ssh_connector(target)
 
 
 _UNKNOWN = EngineInfo(version="", api_version=(0, 0), os="", architecture="", is_podman=False)

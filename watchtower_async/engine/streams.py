@@ -21,6 +21,7 @@ _USER_INFO = re.compile(r"(?<=://)[^/@\s\"']+@")
 _QUERY = re.compile(r"(https?://[^\s\"'<>?]+\?)[^\s\"'<>]+")
 # A JSON object in base64: a token, or the login that came with a pull.
 _ENCODED_OBJECT = re.compile(r"\beyJ[A-Za-z0-9+/=_.-]{16,}")
+_LOGIN_REFUSED = ("unauthorized", "denied", "authentication required", "no basic auth credentials")
 _HEADER = 8
 
 
@@ -38,9 +39,14 @@ def tidy(message: str, secret: str | None = None, *, length: int = MESSAGE_LENGT
 
 def pull_failed(message: str, *, status: int = 0, secret: str | None = None) -> PullFailedError:
     """Return the error for a pull that the engine gave up with this message."""
-    no_space = "no space left on device" in message.lower()
-    text = tidy(message, secret, length=PULL_MESSAGE_LENGTH)
-    return PullFailedError(text, status=status, out_of_space=no_space)
+    said = message.lower()
+    return PullFailedError(
+        tidy(message, secret, length=PULL_MESSAGE_LENGTH),
+        status=status,
+        out_of_space="no space left on device" in said,
+        # The engine has no status for it: it hands on the registry's words.
+        login_refused=any(word in said for word in _LOGIN_REFUSED),
+    )
 
 
 class PullStream:

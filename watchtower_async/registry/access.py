@@ -48,6 +48,7 @@ _MANIFEST_PATH = re.compile(r"/v2/(.+)/manifests/[^/]+")
 # Then a registry that may be insecure is asked over http. Silence, an unknown name or any answer say nothing about TLS.
 _TRY_HTTP = frozenset({FailureKind.CONNECT, FailureKind.HANDSHAKE, FailureKind.CERTIFICATE})
 _HEAD_MAY_BE_BROKEN = frozenset({500})
+_LETS_IN = frozenset({200, 404})
 
 
 class CredentialSource(Protocol):
@@ -85,6 +86,7 @@ class Asker:
         self._ways: Memory[_Key, Access] = Memory(limit=_REMEMBERED, clock=anyio.current_time)
         self._schemes: Memory[str, str] = Memory(limit=_REMEMBERED, clock=anyio.current_time)
         self._rejections_said: Memory[Account, bool] = Memory(limit=_REMEMBERED, clock=anyio.current_time)
+        self._standings: Memory[Account, bool] = Memory(limit=_REMEMBERED, clock=anyio.current_time)
         self._locks: KeyedLocks[_Key] = KeyedLocks()
         self._log = structlog.get_logger()
 
@@ -121,6 +123,11 @@ class Asker:
         """Find out anew how a registry wants to be asked."""
         self._ways.discard_where(lambda key: key[0] == host)
         self._schemes.discard(host)
+        self._standings.discard_where(lambda account: account.host == host)
+
+    def is_accepted(self, account: Account) -> bool | None:
+        """Say whether the credential was of use when it was shown last; None where nobody has demanded it."""
+        return self._standings.get(account)
 
     def _known(self, question: Question) -> Access | None:
         return self._ways.get(_key(question))
@@ -205,6 +212,8 @@ class Asker:
         while True:
             reply = await self._send(method, question, access.endpoint, grant)
             authorised += grant is not None
+            if grant is not None and grant.uses_credential and reply.status in _LETS_IN:
+                self._note_standing(question, access, reply)
             if reply.status not in (400, 401, 403) or authorised == 2 or _came_from_elsewhere(reply, access.endpoint):
                 return await self._settled(method, question, access, reply)
             better = await self._better(question, access, grant, reply)
@@ -225,7 +234,7 @@ class Asker:
             if wider:
                 return access, await self._token_grant(service, question, wider)
             if grant.is_remembered:
-                return access, await self._token_grant(service, question, (question.scope,), refused=token)
+                return access, await self._token_grant(service, question, refused=token)
         if reply.status != 401:
             return None
         demanded = await self._demanded(question, access.endpoint, reply)
@@ -240,16 +249,18 @@ class Asker:
         challenge = choose_challenge(parse_challenges(reply.challenges))
         if challenge is None or challenge.error != "insufficient_scope":
             return ()
-        return () if challenge.scope in ("", question.scope) else (challenge.scope, question.scope)
+        return () if challenge.scope in ("", *question.scopes) else (challenge.scope, *question.scopes)
 
     async def _as_nobody(self, question: Question, access: Access, grant: _Grant) -> tuple[Access, _Grant] | None:
         """Leave the credential out: some registries refuse an expired one even for public images."""
         if not grant.uses_credential or access.service is None:
             return None
         try:
-            return access, await self._token_grant(access.service, replace(question, credential=Anonymous()))
+            other = await self._token_grant(access.service, replace(question, credential=Anonymous()))
         except RegistryError:
             return None
+        self._note_rejection(question)
+        return access, other
 
     async def _grant(self, access: Access, question: Question) -> _Grant | None:
         """Return what the registry demands, None where it demands nothing or we have nothing."""
@@ -287,7 +298,7 @@ class Asker:
             return await self._pacing.send(request, question.account)
 
         granted = await self._tokens.token_for(
-            service, scopes or (question.scope,), credential, send=send, refused=refused
+            service, scopes or question.scopes, credential, send=send, refused=refused
         )
         self._say_rejected(question, granted)
         return _Grant(
@@ -299,10 +310,21 @@ class Asker:
 
     def _say_rejected(self, question: Question, granted: Granted) -> None:
         """Say once that a credential is of no use, though the image can be had without."""
-        if granted.rejected is None or self._rejections_said.get(question.account):
+        if granted.rejected is None:
+            return
+        self._note_rejection(question)
+        if self._rejections_said.get(question.account):
             return
         self._rejections_said.put(question.account, True, _SAID_ONCE_SECONDS)
         self._log.warning("registry.credential_rejected", host=question.host, source=granted.rejected.source)
+
+    def _note_standing(self, question: Question, access: Access, reply: Reply) -> None:
+        if question.redirected_from is None and not _came_from_elsewhere(reply, access.endpoint):
+            self._standings.put(question.account, True, _REMEMBERED_SECONDS)
+
+    def _note_rejection(self, question: Question) -> None:
+        if question.redirected_from is None:  # else the account is that of another registry
+            self._standings.put(question.account, False, _REMEMBERED_SECONDS)
 
     async def _send(
         self, method: str, question: Question, endpoint: Endpoint, grant: _Grant | None, *, is_trial: bool = False

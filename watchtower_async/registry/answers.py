@@ -130,6 +130,25 @@ def failure(reply: Reply, reference: Reference, credential: Credential | Anonymo
     return ProtocolViolationError(message, host=host)
 
 
+def login_failure(reply: Reply, host: str, credential: Credential | Anonymous) -> RegistryError:
+    """Return the error that an answer at the root of the API stands for; 200 means that it demands nothing more."""
+    answer = f"{reply.status} {error_code(reply.body)}".rstrip()
+    if reply.status >= 500 or reply.status == 408:
+        message = f"registry {host} has a problem ({answer}): try later"
+        return RegistryUnavailableError(message, host=host, connected=True)
+    if reply.status not in (200, 401, 403):
+        message = f"registry {host} does not answer as a registry does ({answer}): check its name"
+        return ProtocolViolationError(message, host=host)
+    login = login_command(host)
+    if isinstance(credential, Anonymous):
+        text = f"registry {host} asks for a login, and none is configured ({credential.source}): run `{login}`"
+    elif credential.registry_token:
+        text = f"the registry token for {host} from {credential.source} has expired or was rejected: get a new one"
+    else:
+        text = f"the credential for registry {host} from {credential.source} was rejected: log in again with `{login}`"
+    return UnauthorizedError(text, host=host)
+
+
 def _unauthorized(reference: Reference, credential: Credential | Anonymous) -> UnauthorizedError:
     host, image = reference.host, reference.familiar
     login = login_command(host)

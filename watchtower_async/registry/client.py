@@ -28,7 +28,14 @@ from watchtower_async.images.digest import Digest
 from watchtower_async.images.manifest import Index
 from watchtower_async.images.reference import DOCKER_HUB, Reference
 from watchtower_async.registry.access import Asker, CredentialSource
-from watchtower_async.registry.answers import error_code, failure, needs_get, published_by_head, read_manifest
+from watchtower_async.registry.answers import (
+    error_code,
+    failure,
+    login_failure,
+    needs_get,
+    published_by_head,
+    read_manifest,
+)
 from watchtower_async.registry.exchange import Reply
 from watchtower_async.registry.limits import Account, ClientLimits, RateLimit
 from watchtower_async.registry.memory import KeyedLocks, Memory
@@ -136,6 +143,28 @@ class RegistryClient:
     def rate_limit(self, host: str) -> RateLimit | None:
         """Return what a registry said last about its pull limit, None where it never did."""
         return self._pacing.rate_limit(host)
+
+    async def check_login(self, domain: str, credential: Credential | Anonymous) -> bool:
+        """Show a registry a credential without asking for an image; False where it let us in without looking at it.
+
+        Raises RegistryError, UnauthorizedError where the credential is refused, and CredentialError.
+        """
+        root = Reference(domain, "", "latest", None)
+        account = Account(root.host, credential.fingerprint())
+        question = Question(root, credential, "/v2/", account)
+        reply = await self._pacing.take_turn(account, "a login", lambda: self._asker.ask("GET", question))
+        is_accepted = self._asker.is_accepted(account)
+        if reply.status != 200 or is_accepted is False:
+            raise login_failure(reply, root.host, credential)
+        return is_accepted is True
+
+    def is_accepted(self, host: str, credential: Credential | Anonymous) -> bool | None:
+        """Say whether a credential was of use when its registry demanded it last; None where it never did."""
+        return self._asker.is_accepted(Account(host, credential.fingerprint()))
+
+    def token_seconds(self, host: str, credential: Credential | Anonymous) -> float | None:
+        """Return for how long the token that a credential has bought is good; None where there is none."""
+        return self._tokens.seconds_left(host, credential)
 
     def forget(self, host: str) -> None:
         """Drop the tokens of a registry and what failed there: its credential has changed."""

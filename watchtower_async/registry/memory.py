@@ -40,6 +40,11 @@ class Memory(Generic[K, V]):
         while len(self._entries) > self._limit:
             self._entries.popitem(last=False)
 
+    def find(self, condition: Callable[[K], bool]) -> list[V]:
+        """Return the values whose key fulfils the condition."""
+        now = self._clock()
+        return [value for key, (value, until) in self._entries.items() if until > now and condition(key)]
+
     def discard(self, key: K) -> None:
         """Forget a value, if it is there."""
         self._entries.pop(key, None)

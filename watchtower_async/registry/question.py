@@ -47,6 +47,6 @@ class Question:
         return self.reference.host
 
     @property
-    def scope(self) -> str:
-        """Return the only access that we need."""
-        return f"repository:{self.reference.path}:pull"
+    def scopes(self) -> tuple[str, ...]:
+        """Return the only access that we need; none where the question is about the registry and no repository."""
+        return (f"repository:{self.reference.path}:pull",) if self.reference.path else ()

@@ -66,6 +66,8 @@ def token_url(service: TokenService, scopes: tuple[str, ...]) -> yarl.URL:
     parts = [*named, *(("scope", scope) for scope in scopes)]
     query = "&".join(f"{name}={quote(value, safe=':/,')}" for name, value in parts)
     text = str(service.realm)
+    if not query:
+        return service.realm
     joint = "?" if "?" not in text else "" if text.endswith(("?", "&")) else "&"
     return yarl.URL(f"{text}{joint}{query}", encoded=True)
 
@@ -135,8 +137,9 @@ def post_request(service: TokenService, scopes: tuple[str, ...], identity_token:
         "refresh_token": identity_token,
         "service": service.service,
         "client_id": _CLIENT_ID,
-        "scope": " ".join(scopes),
     }
+    if scopes:
+        form["scope"] = " ".join(scopes)
     return Request(
         method="POST",
         url=service.realm,

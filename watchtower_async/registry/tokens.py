@@ -63,6 +63,8 @@ class Token:
     key: TokenKey
     header: str = field(repr=False)
     """The value of the `Authorization` field."""
+    until: float = 0.0
+    """When its life ends, by the loop's clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,12 @@ class Tokens:
         self._tokens.discard_where(lambda key: key.host == host)
         self._failures.discard_where(lambda key: key.host == host)
 
+    def seconds_left(self, host: str, credential: Credential | Anonymous) -> float | None:
+        """Return for how long the newest token that a registry's credential has bought is good; None without one."""
+        mark = credential.fingerprint()
+        ends = [token.until for token in self._tokens.find(lambda key: (key.host, key.fingerprint) == (host, mark))]
+        return max(ends) - anyio.current_time() if ends else None
+
     def __len__(self) -> int:
         return len(self._tokens)
 
@@ -162,7 +170,7 @@ class Tokens:
             except RegistryError as error:
                 self._failures.put(key, error, _FAILURE_SECONDS)
                 raise
-            token = Token(key, f"Bearer {value}")
+            token = Token(key, f"Bearer {value}", until=anyio.current_time() + life)
             self._tokens.put(key, token, max(life - 10, life / 2))
             return Granted(token, is_new=True)
 

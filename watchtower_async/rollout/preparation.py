@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from watchtower_async.credentials.credential import Anonymous, registry_auth_header
 from watchtower_async.engine.client import Engine, JsonObject
 from watchtower_async.engine.injected_files import find_injected_files
 from watchtower_async.engine.inventory import read_container
@@ -19,6 +20,8 @@ from watchtower_async.images.digest import Digest
 from watchtower_async.images.reference import Reference
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.transitions import situations
+
+_NO_LOGIN = registry_auth_header(Anonymous(), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +151,7 @@ class Preparation:
         # By digest, so that a tag that moves in the meantime changes nothing.
         name = f"{target.reference.repository}@{target.digest}"
         try:
-            await self._engine.pull_image(name, registry_auth=target.registry_auth, platform=platform)
+            await self._pull_as_known(name, target.registry_auth, platform)
             return await self._engine.inspect_image(name)
         except PullFailedError as error:
             if error.out_of_space:
@@ -156,6 +159,18 @@ class Preparation:
             return _failed(f"the new image could not be pulled: {error}")
         except NoSuchObjectError:
             return _failed("the new image was pulled and is not there; it may have been removed at once")
+
+    async def _pull_as_known(self, name: str, registry_auth: str, platform: str | None) -> None:
+        """Pull with the login, and once without where it is refused: some registries do so even for public images."""
+        try:
+            await self._engine.pull_image(name, registry_auth=registry_auth, platform=platform)
+        except PullFailedError as error:
+            if not error.login_refused or registry_auth == _NO_LOGIN:
+                raise
+            try:
+                await self._engine.pull_image(name, registry_auth=_NO_LOGIN, platform=platform)
+            except PullFailedError:
+                raise error from None
 
 
 def _changed_since_the_plan(document: JsonObject, target: ReplacementTarget) -> Outcome | None:

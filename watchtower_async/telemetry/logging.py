@@ -11,10 +11,14 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO, cast
 
-import structlog
-
 from watchtower_async.settings import LogFormat, LogLevel, LogSettings
+from watchtower_async.telemetry.hidden_module import hidden_module
 from watchtower_async.telemetry.redaction import redact_event
+
+# It would import rich for tracebacks that we do not use, which costs more time and memory than all the rest of it. Can
+# go when it imports rich only to render.
+with hidden_module("rich"):
+    import structlog
 
 _LEVELS: Mapping[LogLevel, int] = {
     LogLevel.PANIC: logging.ERROR,
@@ -27,6 +31,7 @@ _LEVELS: Mapping[LogLevel, int] = {
 }
 
 _SENTENCES: Mapping[str, str] = {
+    "session.started": "Session begins",
     "session.finished": "Session done",
     "session.failed": "Session could not be finished",
     "container.newer_image_found": "Found new image",
@@ -46,6 +51,9 @@ _SENTENCES: Mapping[str, str] = {
     "credentials.reloaded": "Credentials reloaded",
     "credentials.reload_rejected": "Credentials cannot be used as they are now",
     "credentials.recovered": "Credentials can be used again",
+    "credentials.repo_login": "REPO_USER and REPO_PASS go to these registries",
+    "credentials.helper_asked": "Credential helper was asked",
+    "registry.credential_rejected": "Registry rejects the credential, the image can be had without one",
     "updater.started": "watchtower_async",
     "updater.degraded": "Something does not work as it should",
     "updater.stopped": "Stopped",

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import anyio
 
+from watchtower_async.credentials.overview import Use
 from watchtower_async.engine.client import Engine, JsonObject
 from watchtower_async.engine.inventory import ContainerSummary, Inventory
 from watchtower_async.engine.spec import EngineFacts, Refusal, recreate
@@ -106,7 +107,22 @@ class Planner:
             items += [_left_alone_item(item) for item in (*selection.left_alone, *in_cycles)]
         return UpdatePlan(engine=self._engine.name, items=_arranged(items, graph), repairs=repairs, problems=problems)
 
+    async def uses(self, inventory: Inventory) -> tuple[Use, ...]:
+        """Return what a session asks registries for, and for which containers. Raises EngineUnavailableError."""
+        selection = select(inventory, self._policy)
+        watched, _ = _without_cycles(selection.watched, dependencies(inventory.containers))
+        identified = await self._identify_all(watched, inventory)
+        return tuple(Use(item.watched.container.name, item.checked.reference) for item in identified if item.checked)
+
     async def _judge_all(self, watched: Iterable[Watched], inventory: Inventory, focus: Focus | None) -> list[_Judged]:
+        first = await self._identify_all(watched, inventory)
+        if focus is not None:
+            first = focus.narrow(first)
+        answers = await self._scanner.scan(item.checked.reference for item in first if item.checked)
+        return [_answered(item, answers) for item in first]
+
+    async def _identify_all(self, watched: Iterable[Watched], inventory: Inventory) -> list[_Judged]:
+        """Find out what to ask for, for each container."""
         texts = await self._image_texts(watched)
         first: list[_Judged] = []
         for item, text, document in texts:
@@ -118,10 +134,7 @@ class Planner:
                 first.append(_Judged(item, text, check))
             else:
                 first.append(_Judged(item, text, _PENDING, check, document=document))
-        if focus is not None:
-            first = focus.narrow(first)
-        answers = await self._scanner.scan(item.checked.reference for item in first if item.checked)
-        return [_answered(item, answers) for item in first]
+        return first
 
     async def _image_texts(self, watched: Iterable[Watched]) -> list[_ImageText]:
         # The engine lists a container by image id as soon as its tag has moved on locally; inspect keeps the name.

@@ -8,7 +8,7 @@ after a registry has answered, whatever the answer was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
@@ -36,8 +36,11 @@ from watchtower_async.registry.client import Published
 from watchtower_async.updates.reason import Reason, ReasonCode
 
 ENGINE_QUESTION_SECONDS = 60.0
+_LOGIN_REFUSED = frozenset({ReasonCode.UNAUTHORIZED, ReasonCode.DENIED})
 # The engine's own words, with status 500, where it has no credential to answer a Basic challenge with.
 _NO_LOGIN = "no basic auth credentials"
+# The same, where a token service refuses: the registry's own answer has a status of its own.
+_REFUSALS = ((": unauthorized: ", ReasonCode.UNAUTHORIZED), (": denied: ", ReasonCode.DENIED))
 
 
 class CredentialSource(Protocol):
@@ -62,6 +65,8 @@ class Unanswered:
     """Nobody could say what the tag points to."""
 
     reason: Reason
+    through_engine: bool = field(default=False, compare=False)
+    """Whether the engine was asked."""
 
 
 Answer = Published | Unanswered
@@ -118,6 +123,20 @@ class Scanner:
             credential = await self._credentials.credential_for(reference)
         except CredentialError as error:
             return Unanswered(reason_for(error))
+        answer = await self._ask_engine_as(reference, credential, unreachable)
+        refused = isinstance(answer, Unanswered) and answer.reason.code in _LOGIN_REFUSED
+        if refused and isinstance(credential, Credential):
+            # Some registries refuse a wrong login even for a public image.
+            without = await self._ask_engine_as(reference, Anonymous(), unreachable)
+            return without if isinstance(without, Published) else answer
+        return answer
+
+    async def _ask_engine_as(
+        self,
+        reference: Reference,
+        credential: Credential | Anonymous,
+        unreachable: RegistryUnavailableError | None,
+    ) -> Answer:
         header = registry_auth_header(credential, reference.credential_key)
         try:
             with anyio.fail_after(ENGINE_QUESTION_SECONDS):
@@ -130,9 +149,10 @@ class Scanner:
                 through_engine=True,
             )
         except (KeyError, TypeError, InvalidReferenceError):
-            return Unanswered(Reason(ReasonCode.PROTOCOL, "the engine's answer about the image holds no digest"))
+            reason = Reason(ReasonCode.PROTOCOL, "the engine's answer about the image holds no digest")
+            return Unanswered(reason, through_engine=True)
         except (EngineError, TimeoutError) as error:
-            return Unanswered(_engine_reason(reference, error, unreachable, credential.source))
+            return Unanswered(_engine_reason(reference, error, unreachable, credential.source), through_engine=True)
 
 
 def _engine_reason(
@@ -152,6 +172,7 @@ def _engine_reason(
     own = f"{unreachable}; " if unreachable is not None else ""
     status = error.status if isinstance(error, EngineError) else 0
     code = {401: ReasonCode.UNAUTHORIZED, 403: ReasonCode.DENIED, 404: ReasonCode.NOT_FOUND}.get(status)
+    code = code or next((refusal for words, refusal in _REFUSALS if words in said), None)
     return Reason(code or ReasonCode.UNREACHABLE, f"{own}asked through the engine: {said}")
 
 

@@ -49,11 +49,8 @@ class Checkable:
 
     reference: Reference
     running: frozenset[Digest]
-
-    @property
-    def shown(self) -> Digest | None:
-        """Return one running digest for display, the same one each time."""
-        return min(self.running, key=str, default=None)
+    shown: Digest | None
+    """One of them for people: under which it was pulled, if it was, and the same one each time."""
 
 
 def checkable(image_text: str, image_id: str, inventory: Inventory) -> Checkable | Verdict:
@@ -74,7 +71,8 @@ def checkable(image_text: str, image_id: str, inventory: Inventory) -> Checkable
     running = running_digests(image, reference)
     if not running and not uses_containerd_store(inventory):
         return _not_checked(ReasonCode.LOCAL_IMAGE, "local image: it was not pulled from this name")
-    return Checkable(reference, running | _id_as_digest(image))
+    own = _id_as_digest(image)
+    return Checkable(reference, running | own, shown=min(running or own, key=str, default=None))
 
 
 def _not_checked(code: ReasonCode, text: str, running: Digest | None = None) -> Verdict:

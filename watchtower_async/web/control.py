@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
-from aiohttp import web
 
 from watchtower_async.web.health_check import SOCKET_NAME
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 LOCK_NAME = "control.lock"
 SHUTDOWN_SECONDS = 1.0
@@ -49,6 +51,8 @@ class ControlSocket:
 @asynccontextmanager
 async def serve_control_socket(directory: Path, health: Callable[[], Health]) -> AsyncIterator[ControlSocket]:
     """Answer on the control socket while the context is open. A socket that cannot be had is a value, not an error."""
+    from aiohttp import web  # noqa: PLC0415 - a plan needs no server
+
     path = directory / SOCKET_NAME
     try:
         lock = _take_lock(directory)
@@ -105,6 +109,8 @@ def _bind(path: Path) -> socket.socket:
 
 
 def _application(health: Callable[[], Health]) -> web.Application:
+    from aiohttp import web  # noqa: PLC0415
+
     async def answer_health(_request: web.Request) -> web.Response:
         state = health()
         body = {"status": "ok" if state.is_well else "failing", **state.detail}

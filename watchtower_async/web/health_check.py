@@ -10,6 +10,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ANSWER_SECONDS = 5.0
 SOCKET_NAME = "control.sock"
@@ -38,6 +39,19 @@ def ask_health(path: Path) -> tuple[bool, str]:
     head, _, body = answer.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
     return status == [b"200"], body.decode("utf-8", "replace").strip()
+
+
+def ask_credentials(path: Path) -> dict[str, Any] | None:
+    """Return what the updater behind this socket says about its credentials; None where none answers."""
+    import json  # noqa: PLC0415 - the health check does not need it
+
+    _, said = ask_health(path)
+    try:
+        document = json.loads(said)
+    except ValueError:
+        return None
+    found = document.get("credentials") if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _read_all(connection: socket.socket) -> bytes:
