@@ -4,13 +4,16 @@
 ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS builder
+# "ssh" for engines by ssh://, where its dependencies have wheels
+ARG EXTRAS=""
 WORKDIR /build
-COPY requirements.txt ./
+COPY requirements.txt requirements-ssh.txt ./
 # pip stays in the builder: the environment that is copied below holds the dependencies and nothing else
 RUN python3 -m venv /build/tools \
     && python3 -m venv --without-pip /opt/watchtower-async \
     && /build/tools/bin/pip --python /opt/watchtower-async/bin/python install --no-cache-dir --no-compile \
-        --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.txt
+        --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.txt \
+        $(for extra in ${EXTRAS}; do printf ' -r requirements-%s.txt' "${extra}"; done)
 COPY watchtower_async ./watchtower_async
 COPY LICENSE /opt/watchtower-async/LICENSE
 # An absolute interpreter in the first line, so that PATH and HOME may be anything.

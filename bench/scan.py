@@ -130,7 +130,7 @@ def measure_start(directory: Path) -> dict[str, float]:
     program = [sys.executable, "-P", "-m", "watchtower_async"]
     commands = {
         "bare": [sys.executable, "-P", "-c", "import asyncio, aiohttp"],
-        "plan": [*program, "plan"],
+        "plan": [*program, "plan", "--json"],
         "service": [*program, "--run-once"],
     }
     with Child("bench.world_process", {"serve": "engine", "fleet": empty, "socket": str(socket)}):
@@ -205,7 +205,7 @@ def costs_table(findings: Findings, start: Mapping[str, float]) -> Table:
     met = findings.judge("peak memory", is_met=peak <= LARGEST_PEAK)
     table.add_row("peak memory of the scanning process", f"{peak / 1e6:.1f} MB", f"{LARGEST_PEAK / 1e6:.0f} MB", met)
     words = {
-        "plan": "processor time of `plan`, nothing to plan",
+        "plan": "processor time of `plan --json`, nothing to plan",
         "service": "processor time of `--run-once`, nothing to do",
     }
     for name, text in words.items():

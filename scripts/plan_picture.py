@@ -1,4 +1,4 @@
-"""Draws the picture of a plan in the README: `.venv/bin/python -P scripts/plan_picture.py`.
+"""Draws the picture of a plan in the README: `.venv/bin/python -P scripts/plan_picture.py [FILE]`.
 
 The plan is made of example values, and judged, worded and laid out by the program itself. The picture names no font
 that would have to be fetched.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from watchtower_async.updates.reason import Reason, ReasonCode
 from watchtower_async.updates.staleness import Checkable, Freshness, Verdict, checkable, judge
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "plan.svg"
-COLUMNS = 112
+COLUMNS = 118
 
 # Placeholders are rich's; its own format fetches a font from a server.
 FORMAT = """\
@@ -36,7 +37,9 @@ FORMAT = """\
 {styles}
 </style>
 <defs>
-<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/></clipPath>
+<clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/>
+</clipPath>
 {lines}
 </defs>
 {chrome}
@@ -65,11 +68,11 @@ def digest(text: str) -> Digest:
     return parse_digest(f"sha256:{hashlib.sha256(text.encode()).hexdigest()}")
 
 
-def verdict_on(image: str, *, is_newer: bool) -> tuple[Verdict, Checkable | None]:
+def verdict_on(image: str, *, is_newer: bool, is_local: bool) -> tuple[Verdict, Checkable | None]:
     """Let the program judge a container of this image, whose tag has moved on or not."""
     running = digest(f"{image} as it runs")
-    repository = image.rpartition(":")[0]
-    summary = ImageSummary(str(digest(f"{image} configuration")), (image,), (f"{repository}@{running}",), {})
+    pulled = () if is_local else (f"{image.rpartition(':')[0]}@{running}",)
+    summary = ImageSummary(str(digest(f"{image} configuration")), (image,), pulled, {})
     found = checkable(image, summary.id, Inventory((container(image, summary.id),), {summary.id: summary}))
     if isinstance(found, Verdict):
         return found, None
@@ -82,13 +85,19 @@ def container(image: str, image_id: str) -> ContainerSummary:
 
 
 def item(
-    name: str, image: str, *, is_newer: bool = False, monitor_only: bool = False, refusal: str = "", unknown: str = ""
+    name: str,
+    image: str,
+    *,
+    is_newer: bool = False,
+    is_local: bool = False,
+    refusal: str = "",
+    unknown: str = "",
 ) -> PlanItem:
     """Return one container of the plan."""
-    verdict, checked = verdict_on(image, is_newer=is_newer)
+    verdict, checked = verdict_on(image, is_newer=is_newer, is_local=is_local)
     if unknown:
         verdict = Verdict(Freshness.UNKNOWN, Reason(ReasonCode.UNAUTHORIZED, unknown), running=verdict.running)
-    action = action_for(verdict, monitor_only=monitor_only, refused=bool(refusal))
+    action = action_for(verdict, monitor_only=False, refused=bool(refusal))
     reason = verdict.reason
     if action is Action.REFUSE:
         reason = Reason(ReasonCode.REFUSED, f"cannot be re-created as it is: {refusal}")
@@ -106,16 +115,18 @@ def item(
 
 def example() -> UpdatePlan:
     """Return a plan with one container for each thing that may happen."""
+    rejected = (
+        "the credential for registry ghcr.io from config.json was rejected (401 UNAUTHORIZED): log in again with "
+        "`docker login ghcr.io`"
+    )
+    hidden = "Mounts: the name of the anonymous volume at /data is not shown"
     items = (
         item("web", "registry.example/shop/web:2", is_newer=True),
         item("cache", "redis:7"),
-        item("database", f"postgres:16@{digest('postgres')}"),
-        item("metrics", "ghcr.io/acme/metrics:1", unknown=(
-            "the credential for registry ghcr.io from config.json was rejected (401 UNAUTHORIZED): log in again with "
-            "`docker login ghcr.io`"
-        )),
-        item("vpn", "acme/vpn:latest", is_newer=True, refusal="HostConfig.CgroupParent is set and is not carried over yet"),
-    )  # fmt: skip
+        item("docs", "docs:dev", is_local=True),
+        item("metrics", "ghcr.io/acme/metrics:1", unknown=rejected),
+        item("wiki", "acme/wiki:4", is_newer=True, refusal=hidden),
+    )
     return UpdatePlan(engine="unix:///var/run/docker.sock", items=items)
 
 
@@ -125,11 +136,11 @@ def main() -> None:
         record=True, width=COLUMNS, file=io.StringIO(), highlight=False, emoji=False, force_terminal=True,
         color_system="standard", legacy_windows=False,
     )  # fmt: skip
-    console.print("[bold]$[/] watchtower-async plan")
+    console.print("[bold]$ watchtower-async plan[/]")
     write_plan(example(), console)
-    PICTURE.parent.mkdir(exist_ok=True)
     text = console.export_svg(title="watchtower-async", theme=THEME, code_format=FORMAT, unique_id="plan")
-    PICTURE.write_text("".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip()))
+    picture = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE
+    picture.write_text("".join(f"{line.strip()}\n" for line in text.splitlines() if line.strip()))
 
 
 if __name__ == "__main__":

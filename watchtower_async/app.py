@@ -27,7 +27,7 @@ from watchtower_async.credentials.survey import DirectorySurvey
 from watchtower_async.credentials.watcher import CredentialWatcher
 from watchtower_async.engine.address import EngineAddress, resolve_address
 from watchtower_async.engine.client import Engine, connect_engine
-from watchtower_async.engine.identity import SelfContainer, find_self, runs_in_container
+from watchtower_async.engine.identity import SelfContainer, find_self, read_traces, runs_in_container
 from watchtower_async.engine.inventory import Inventory, take_inventory
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.errors import EngineError
@@ -39,6 +39,8 @@ from watchtower_async.rollout.replacement import ReplacementSettings, Replacer
 from watchtower_async.service import Service, Status
 from watchtower_async.session import Session, SessionPolicy
 from watchtower_async.settings import Settings, unsupported_variables
+from watchtower_async.state.location import keeping_of
+from watchtower_async.state.store import StateStore
 from watchtower_async.telemetry.event_log import EventLog
 from watchtower_async.updates.login_check import LoginCheck, LoginReport, warnings_beside
 from watchtower_async.updates.plan import UpdatePlan
@@ -47,6 +49,7 @@ from watchtower_async.updates.scanner import Scanner
 from watchtower_async.updates.selection import SelectionPolicy
 from watchtower_async.web.control import serve_control_socket
 from watchtower_async.web.health_check import SOCKET_NAME, ask_credentials, state_directory
+from watchtower_async.web.quarantine import QuarantineRoutes
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -156,15 +159,26 @@ class App:
         )
 
     async def _make_plan(self) -> UpdatePlan:
-        async with self._connect(holds_control_socket=False) as connected:
+        announcer = Announcer((EventLog(),))
+        state = self._state_store(announcer)
+        async with (
+            state.opened(may_write=False),
+            self._connect(announcer, state, holds_control_socket=False) as connected,
+        ):
             return await connected.session.make_plan()
 
     async def _run_service(self) -> int:
         status = Status(started=datetime.now(UTC))
-        async with serve_control_socket(self._state, status.health) as control:
+        announcer = Announcer((EventLog(),))
+        state = self._state_store(announcer)
+        routes = QuarantineRoutes(quarantine=state, announcer=announcer)
+        async with serve_control_socket(self._state, status.health, routes) as control:
             if control.problem is not None:
                 self._log.warning("updater.degraded", problem=control.problem)
-            async with self._connect(holds_control_socket=control.is_held) as connected:
+            async with (
+                state.opened(may_write=control.is_held),
+                self._connect(announcer, state, holds_control_socket=control.is_held) as connected,
+            ):
                 return await self._until_signal(connected, status)
 
     async def _until_signal(self, connected: _Connected, status: Status) -> int:
@@ -205,11 +219,12 @@ class App:
         return exit_code
 
     @asynccontextmanager
-    async def _connect(self, *, holds_control_socket: bool) -> AsyncIterator[_Connected]:
+    async def _connect(
+        self, announcer: Announcer, state: StateStore, *, holds_control_socket: bool
+    ) -> AsyncIterator[_Connected]:
         """Connect everything a session needs. Raises EngineUnavailableError."""
-        announcer = Announcer((EventLog(),))
         async with self._open(announcer) as opened, self._reach_engine(opened) as reached:
-            await self._say_hello(reached.engine, reached.address, opened.location.directory, opened.problems)
+            await self._say_hello(reached.engine, reached.address, opened.location.directory, state, opened.problems)
             if opened.login is not None:
                 self._log.info("credentials.repo_login", registries=opened.login.reach)
             owner = owner_id(
@@ -219,6 +234,7 @@ class App:
                 engine=reached.engine,
                 planner=reached.planner,
                 store=opened.store,
+                state=state,
                 facts=reached.facts,
                 owner=owner,
                 announcer=announcer,
@@ -273,6 +289,7 @@ class App:
         engine: Engine,
         planner: Planner,
         store: CredentialStore,
+        state: StateStore,
         facts: EngineFacts,
         owner: str,
         announcer: Announcer,
@@ -283,7 +300,8 @@ class App:
             owner=owner,
             facts=facts,
             settings=ReplacementSettings(
-                monitor=update.monitor.total_seconds(), stop_timeout=int(update.stop_timeout.total_seconds())
+                monitor=self._settings.rollout.monitor.total_seconds(),
+                stop_timeout=int(update.stop_timeout.total_seconds()),
             ),
         )
 
@@ -296,6 +314,7 @@ class App:
             replacer=replacer,
             recover=recover_here,
             credentials=store,
+            quarantine=state,
             policy=SessionPolicy(monitor_only=update.monitor_only, cleanup=update.cleanup),
             announcer=announcer,
         )
@@ -308,8 +327,16 @@ class App:
             own_id=own_id,
         )
 
+    def _state_store(self, announcer: Announcer) -> StateStore:
+        return StateStore(directory=self._state, tell=lambda problem: announcer.announce(Degraded(problem)))
+
     async def _say_hello(
-        self, engine: Engine, address: EngineAddress, config_directory: Path, problems: Iterable[str | None]
+        self,
+        engine: Engine,
+        address: EngineAddress,
+        config_directory: Path,
+        state: StateStore,
+        problems: Iterable[str | None],
     ) -> None:
         self._log.info(
             "updater.started",
@@ -318,6 +345,8 @@ class App:
             engine_version=engine.info.version,
             engine_from=address.source,
             credentials=str(config_directory),
+            state=str(state.path),
+            state_kept=_state_kept(state),
         )
         for problem in (*problems, *address.notes):
             if problem is not None:
@@ -334,6 +363,15 @@ class App:
         if word is None or not any(f"/{word}" in item.get("Names", ()) for item in await engine.list_containers()):
             return None
         return f"{word!r} was taken as the command, and a container has that name; put -- before it to name it"
+
+
+def _state_kept(state: StateStore) -> str:
+    """Say whether what is learned now is still known to the next container of this service."""
+    if not state.is_kept:
+        return "no: what this process learns is forgotten when it ends"
+    directory = str(state.path.parent.resolve())
+    keeping = keeping_of(directory, mountinfo=read_traces().mountinfo, inside_container=runs_in_container())
+    return keeping.text
 
 
 def shares_loopback(*, address: EngineAddress, inside_container: bool, own: SelfContainer | None) -> bool:

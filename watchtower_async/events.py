@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from watchtower_async.state.contents import QuarantineEntry
 from watchtower_async.updates.plan import PlanItem
 
 
@@ -42,6 +43,21 @@ class ReplacementFinished:
     reason: str
     detail: tuple[str, ...]
     duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageQuarantined:
+    """An image failed by itself in a container, and is not tried in it again."""
+
+    entry: QuarantineEntry
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineLifted:
+    """An image may be tried again in a container."""
+
+    entry: QuarantineEntry
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +132,8 @@ Event = (
     | ContainerJudged
     | ReplacementStarted
     | ReplacementFinished
+    | ImageQuarantined
+    | QuarantineLifted
     | ImageRemoved
     | ReplacementRecovered
     | Degraded

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
 from watchtower_async.credentials.credential import Anonymous, Credential, registry_auth_header
@@ -19,7 +20,9 @@ from watchtower_async.events import (
     Announcer,
     ContainerJudged,
     Degraded,
+    ImageQuarantined,
     ImageRemoved,
+    QuarantineLifted,
     ReplacementFinished,
     ReplacementRecovered,
     ReplacementStarted,
@@ -31,8 +34,9 @@ from watchtower_async.images.reference import Reference
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.recovery import RecoveryReport, has_leftovers
 from watchtower_async.rollout.replacement import ReplacementTarget
+from watchtower_async.state.contents import QuarantineEntry
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
-from watchtower_async.updates.planner import Failure, Focus, Planner
+from watchtower_async.updates.planner import Focus, Planner
 from watchtower_async.updates.reason import ReasonCode
 
 _REFUSALS = frozenset({ReasonCode.UNAUTHORIZED, ReasonCode.DENIED, ReasonCode.CREDENTIALS})
@@ -54,6 +58,22 @@ class Replacing(Protocol):
 
     async def replace(self, target: ReplacementTarget) -> Outcome:
         """Replace one container; every expected end is an outcome."""
+
+
+class Quarantine(Protocol):
+    """Keeps what failed, over restarts where it can. Its calls raise nothing that a disk can cause."""
+
+    @property
+    def quarantined(self) -> tuple[QuarantineEntry, ...]:
+        """Return the entries of all hosts."""
+
+    async def add_to_quarantine(self, entry: QuarantineEntry) -> None:
+        """Keep an entry, in place of an older one for the same container."""
+
+    async def lift_quarantine(
+        self, container: str | None = None, *, host: str | None = None
+    ) -> tuple[QuarantineEntry, ...]:
+        """Drop entries and return them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +131,7 @@ class Session:
         replacer: Replacing,
         recover: Recover,
         credentials: Credentials,
+        quarantine: Quarantine,
         policy: SessionPolicy,
         announcer: Announcer,
     ) -> None:
@@ -119,10 +140,9 @@ class Session:
         self._replacer = replacer
         self._recover = recover
         self._credentials = credentials
+        self._quarantine = quarantine
         self._policy = policy
         self._announcer = announcer
-        self._quarantined: set[Failure] = set()
-        """What was rolled back while this process runs."""
         self._refused: frozenset[Reference] = frozenset()
         """What could not be asked for, for want of the right credential, when it was tried last."""
 
@@ -163,6 +183,7 @@ class Session:
         self._refused = _refused_in(plan, before=self._refused)
         for item in plan.items:
             self._announcer.announce(ContainerJudged(item))
+        await self._lift_what_is_over(plan)
         outcomes, failure = await self._replace_all(session, plan)
         if self._policy.cleanup:
             await self._remove_unused([item for item, outcome in outcomes if outcome.kind is OutcomeKind.UPDATED])
@@ -197,7 +218,7 @@ class Session:
             self._announcer.announce(ReplacementRecovered(repair.name, repair.text, repair.is_lost))
         return await self._planner.make(
             inventory,
-            quarantined=frozenset(self._quarantined),
+            quarantined=frozenset((entry.container, entry.digest) for entry in self._entries()),
             repairs=tuple(f"{repair.name}: {repair.text}" for repair in repairs),
             problems=(problem,) if problem else (),
             focus=focus,
@@ -207,8 +228,6 @@ class Session:
         started = time.monotonic()
         self._announcer.announce(ReplacementStarted(item))
         outcome = await self._outcome_of(item)
-        if outcome.kind is OutcomeKind.ROLLED_BACK and item.published is not None:
-            self._quarantined.add((item.name, item.published))
         self._announcer.announce(
             ReplacementFinished(
                 item=item,
@@ -218,7 +237,35 @@ class Session:
                 duration=time.monotonic() - started,
             )
         )
+        if outcome.condemns_image:
+            await self._put_into_quarantine(item, outcome)
         return outcome
+
+    async def _put_into_quarantine(self, item: PlanItem, outcome: Outcome) -> None:
+        assert item.published is not None
+        entry = QuarantineEntry(
+            host=self._engine.name,
+            container=item.name,
+            image=item.image,
+            digest=item.published,
+            since=datetime.now(UTC),
+            reason=outcome.reason,
+            detail=outcome.detail,
+        )
+        await self._quarantine.add_to_quarantine(entry)
+        self._announcer.announce(ImageQuarantined(entry))
+
+    async def _lift_what_is_over(self, plan: UpdatePlan) -> None:
+        items = {item.name: item for item in plan.items}
+        for entry in self._entries():
+            item = items.get(entry.container)
+            why = None if item is None else _end_of(entry, item)
+            if why is not None:
+                await self._quarantine.lift_quarantine(entry.container, host=entry.host)
+                self._announcer.announce(QuarantineLifted(entry, why))
+
+    def _entries(self) -> list[QuarantineEntry]:
+        return [entry for entry in self._quarantine.quarantined if entry.host == self._engine.name]
 
     async def _outcome_of(self, item: PlanItem) -> Outcome:
         assert item.reference is not None
@@ -247,6 +294,15 @@ class Session:
             except EngineError:
                 continue  # still used, or gone already: both are fine
             self._announcer.announce(ImageRemoved(old_image, name))
+
+
+def _end_of(entry: QuarantineEntry, item: PlanItem) -> str | None:
+    """Say why an entry is over, None where it is not or nobody knows."""
+    if item.published is None:
+        return None
+    if item.published != entry.digest:
+        return "the tag points to another image now"
+    return "the container runs this image now" if item.action is Action.NOTHING else None
 
 
 def _refused_in(plan: UpdatePlan, *, before: frozenset[Reference]) -> frozenset[Reference]:

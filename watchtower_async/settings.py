@@ -53,6 +53,23 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Order(StrEnum):
+    """Which of the two containers of a replacement comes first."""
+
+    STOP_FIRST = "stop-first"
+    START_FIRST = "start-first"
+    AUTO = "auto"
+    """Start-first where nothing speaks against it."""
+
+
+class FailureAction(StrEnum):
+    """What a rollout does when more of it failed than its policy allows."""
+
+    PAUSE = "pause"
+    CONTINUE = "continue"
+    ROLLBACK = "rollback"
+
+
 def parse_bool(text: str) -> bool:
     """Read a truth value as Go's `strconv.ParseBool` does."""
     if text in _TRUE:
@@ -90,6 +107,28 @@ def parse_positive_duration(text: str) -> timedelta:
 def parse_interval(text: str) -> timedelta:
     """Read the polling interval; below one second it is one second."""
     return max(parse_duration(text), timedelta(seconds=1))
+
+
+def parse_deadline(text: str) -> timedelta:
+    """Read a duration that is longer than nothing."""
+    duration = parse_duration(text)
+    if duration <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return duration
+
+
+def parse_count(text: str) -> int:
+    """Read a number of things, from 0."""
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text, re.ASCII):
+        raise ValueError("expected a whole number, 0 or more")
+    return int(text)
+
+
+def parse_ratio(text: str) -> float:
+    """Read a share of a whole, from 0 to 1."""
+    if not _BARE_NUMBER.fullmatch(text.strip()) or not 0 <= float(text) <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return float(text)
 
 
 def parse_directory(text: str) -> Path:
@@ -224,10 +263,47 @@ class UpdateSettings:
         parse=parse_positive_duration, metavar="DURATION", shown_default="10s",
         help="Grace before a stopping container is killed, where the container itself names none.",
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutSettings:
+    """Rolling updates"""
+
+    parallelism: int = _declare(
+        "--rollout-parallelism", env="WATCHTOWER_ROLLOUT_PARALLELISM", default=1, parse=parse_count,
+        metavar="NUMBER", shown_default="1", help="How many groups of containers may be down at once; 0 is all.",
+    )  # fmt: skip
+    delay: timedelta = _declare(
+        "--rollout-delay", env="WATCHTOWER_ROLLOUT_DELAY", default=timedelta(0), parse=parse_positive_duration,
+        metavar="DURATION", shown_default="0s", help="Pause after a group runs, before the next one takes its place.",
+    )  # fmt: skip
+    order: Order = _declare(
+        "--rollout-order", env="WATCHTOWER_ROLLOUT_ORDER", default=Order.STOP_FIRST, parse=one_of(Order),
+        metavar="ORDER", shown_default="stop-first",
+        help="stop-first, start-first, or auto: start-first for the containers where it is safe.",
+    )  # fmt: skip
     monitor: timedelta = _declare(
         "--rollout-monitor", env="WATCHTOWER_ROLLOUT_MONITOR", default=timedelta(seconds=5),
         parse=parse_positive_duration, metavar="DURATION", shown_default="5s",
         help="How long a new container without health check must keep running to count as good.",
+    )  # fmt: skip
+    max_failure_ratio: float = _declare(
+        "--rollout-max-failure-ratio", env="WATCHTOWER_ROLLOUT_MAX_FAILURE_RATIO", default=0.0, parse=parse_ratio,
+        metavar="RATIO", shown_default="0", help="Share of groups that may fail before the failure action is taken.",
+    )  # fmt: skip
+    failure_action: FailureAction | None = _declare(
+        "--rollout-failure-action", env="WATCHTOWER_ROLLOUT_FAILURE_ACTION", default=None,
+        parse=one_of(FailureAction), metavar="ACTION", shown_default="continue; with --rolling-restart pause",
+        help="pause, continue, or rollback: what to do when more than that share failed.",
+    )  # fmt: skip
+    start_deadline: timedelta | None = _declare(
+        "--rollout-start-deadline", env="WATCHTOWER_ROLLOUT_START_DEADLINE", default=None, parse=parse_deadline,
+        metavar="DURATION", shown_default="what its stop and its health check may take",
+        help="How long a group may take until it runs; one that takes longer has failed.",
+    )  # fmt: skip
+    rolling_restart: bool = _declare(
+        "--rolling-restart", env="WATCHTOWER_ROLLING_RESTART", default=False, parse=parse_bool,
+        help="Stop at the first failure: the same as --rollout-failure-action pause.",
     )  # fmt: skip
 
 
@@ -291,6 +367,7 @@ class Settings:
     schedule: ScheduleSettings = ScheduleSettings()
     selection: SelectionSettings = SelectionSettings()
     update: UpdateSettings = UpdateSettings()
+    rollout: RolloutSettings = RolloutSettings()
     registry: RegistrySettings = RegistrySettings()
     log: LogSettings = LogSettings()
     state: StateSettings = StateSettings()
@@ -301,6 +378,7 @@ _GROUPS: Mapping[str, type[Any]] = {
     "schedule": ScheduleSettings,
     "selection": SelectionSettings,
     "update": UpdateSettings,
+    "rollout": RolloutSettings,
     "registry": RegistrySettings,
     "log": LogSettings,
     "state": StateSettings,

@@ -5,7 +5,9 @@ Where the two differ, the simulated one is wrong.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import io
+import tarfile
+from collections.abc import AsyncIterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -18,8 +20,10 @@ from tests.support.engine_sim import SimulatedEngine, connected
 from tests.support.testbed import TestBed
 from watchtower_async.engine.address import EngineAddress
 from watchtower_async.engine.client import connect_engine
+from watchtower_async.engine.injected_files import carry_over, find_injected_files, read_file
 from watchtower_async.engine.inventory import take_inventory
-from watchtower_async.engine.spec import EngineFacts, Recreation, recreate
+from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Recreation, Refusal, recreate
+from watchtower_async.engine.times import parse_time
 from watchtower_async.errors import (
     EngineConflictError,
     EngineError,
@@ -832,6 +836,86 @@ async def test_volumes_of_a_missing_container_are_refused_at_create(lab: Lab) ->
     assert documents[0]["Mounts"][0]["Name"] == documents[1]["Mounts"][0]["Name"]
 
 
+async def recreation(lab: Lab, container_id: str, successors: Mapping[str, str]) -> Recreation | Refusal:
+    """Return how to create a container again on its own image, with some of the others replaced."""
+    document = await lab.client.inspect_container(container_id)
+    image = await lab.client.inspect_image(document["Image"])
+    containers = (await take_inventory(lab.client)).containers
+    return recreate(
+        container=document,
+        old_image=image,
+        new_image=image,
+        engine=EngineFacts(api_version=lab.api, platform=f"linux/{lab.client.info.architecture}"),
+        neighbourhood=Neighbourhood(containers),
+        successors=successors,
+    )
+
+
+async def moved(lab: Lab, word: str, container_id: str, successors: dict[str, str]) -> str:
+    """Create the successor of a container, note it, and return its id."""
+    result = await recreation(lab, container_id, successors)
+    assert isinstance(result, Recreation), result
+    successors[container_id] = await lab.client.create_container(lab.name(f"{word}.new"), result.request)
+    return successors[container_id]
+
+
+async def test_dependents_move_to_the_successor(lab: Lab) -> None:
+    """Namespaces by the successor's id, before it runs; what was joined runs after it was started."""
+    target = await lab.run("target", Hostname="mine", **host(IpcMode="shareable"))
+    modes = dict.fromkeys(("NetworkMode", "PidMode", "IpcMode"), f"container:{target}")
+    dependent = await lab.run("dependent", **host(**modes))
+    successors: dict[str, str] = {}
+    new_target = await moved(lab, "target", target, successors)
+    new_dependent = await moved(lab, "dependent", dependent, successors)
+    for container_id in (new_target, new_dependent):
+        await lab.client.start_container(container_id)
+    document = await lab.client.inspect_container(new_dependent)
+    assert dict.fromkeys(modes, f"container:{new_target}") == {key: document["HostConfig"][key] for key in modes}
+    assert [document["State"]["Running"], document["Config"]["Hostname"]] == [True, "mine"]
+
+
+async def test_link_moves_to_the_successor(lab: Lab) -> None:
+    """The new link leads to the successor under the same alias, and shows its name."""
+    target = await lab.run("target")
+    user = await lab.run("user", **host(Links=[f"{lab.name('target')}:db", f"{lab.name('target')}:other"]))
+    successors: dict[str, str] = {}
+    new_target = await moved(lab, "target", target, successors)
+    new_user = await moved(lab, "user", user, successors)
+    for container_id in (new_target, new_user):
+        await lab.client.start_container(container_id)
+    links = (await lab.client.inspect_container(new_user))["HostConfig"]["Links"]
+    prefix = f"/{lab.name('target.new')}:/{lab.name('user.new')}"
+    assert {f"{prefix}/db", f"{prefix}/other"} == set(links)
+
+
+async def test_volumes_of_another_come_from_it_again(lab: Lab) -> None:
+    """They are asked for by the name of their source, and are not the successor's own."""
+    source = await lab.create("source", "rich")
+    user = await lab.create("user", **host(VolumesFrom=[f"{source}:ro"]))
+    result = await recreation(lab, user, {})
+    assert isinstance(result, Recreation), result
+    assert result.request["HostConfig"]["VolumesFrom"] == [f"{lab.name('source')}:ro"]
+    assert "Binds" not in result.request["HostConfig"]
+    new_user = await moved(lab, "user", user, {})
+    before, after = [await lab.client.inspect_container(container_id) for container_id in (source, new_user)]
+    assert [mount["Name"] for mount in before["Mounts"]] == [mount["Name"] for mount in after["Mounts"]]
+
+
+async def test_target_that_is_gone_refuses_the_dependent(lab: Lab) -> None:
+    """By the name of the setting, and with what to do about it."""
+    target = await lab.run("target")
+    dependent = await lab.run("dependent", **host(NetworkMode=f"container:{target}"))
+    assert isinstance(await recreation(lab, dependent, {}), Recreation)
+    await lab.client.stop_container(target, timeout=5)
+    stopped = await recreation(lab, dependent, {})
+    await lab.client.remove_container(target)
+    gone = await recreation(lab, dependent, {})
+    assert isinstance(stopped, Refusal)
+    assert isinstance(gone, Refusal)
+    assert stopped.reasons == (f"HostConfig.NetworkMode names container {lab.name('target')}, which is not running",)
+    assert f"HostConfig.NetworkMode names container {target[:12]}, which is gone" in gone.reasons[0]
+
+
 # ---- removal -------------------------------------------------------------------------------------------------------
 
 
@@ -887,6 +971,79 @@ async def test_missing_path_is_told(lab: Lab) -> None:
     container_id = await lab.create("app")
     with pytest.raises(NoSuchObjectError):
         await lab.client.stat_path(container_id, "/no/such/file")
+    with pytest.raises(NoSuchObjectError):
+        await lab.client.get_archive(container_id, "/no/such/file", limit=1000)
+    with pytest.raises(NoSuchObjectError):
+        await lab.client.put_archive(container_id, "/no/such/directory", an_archive("file", b"x"))
+
+
+def an_archive(name: str, content: bytes, *, mtime: int = 1_700_000_000) -> bytes:
+    """Return a tar archive of one file that belongs to 7:8."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.uid, member.gid, member.mtime = len(content), 0o440, 7, 8, mtime
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(member, io.BytesIO(content))
+    return archive.getvalue()
+
+
+async def test_file_that_was_put_in_comes_out_again(lab: Lab) -> None:
+    """Content, owner, mode and time are kept, missing directories are made, and it shows as a change."""
+    container_id = await lab.create("app")
+    await lab.client.put_archive(container_id, "/", an_archive("run/secrets/key", b"secret\n"))
+    member, content = read_file(await lab.client.get_archive(container_id, "/run/secrets/key", limit=20_000))
+    assert [content, member.name, member.uid, member.gid] == [b"secret\n", "key", 7, 8]
+    # Engines put the type of the file into the mode, too.
+    assert [member.mode & 0o7777, member.mtime] == [0o440, 1_700_000_000]
+    stat = await lab.client.stat_path(container_id, "/run/secrets/key")
+    assert [stat["name"], stat["size"], stat["mode"], stat["mtime"]] == ["key", 7, 0o440, "2023-11-14T22:13:20Z"]
+    assert "/run/secrets/key" in await lab.client.changed_paths(container_id)
+
+
+async def test_file_of_running_and_frozen_container_can_be_read(lab: Lab) -> None:
+    """What the container does makes no difference."""
+    container_id = await lab.create("app")
+    await lab.client.put_archive(container_id, "/", an_archive("key", b"x"))
+    await lab.client.start_container(container_id)
+    running = await lab.client.get_archive(container_id, "/key", limit=20_000)
+    await lab.client.pause_container(container_id)
+    assert read_file(running)[1] == read_file(await lab.client.get_archive(container_id, "/key", limit=20_000))[1]
+    assert "/key" in await lab.client.changed_paths(container_id)
+
+
+async def test_archive_beyond_the_limit_is_refused(lab: Lab) -> None:
+    """Nobody's memory is filled by what lies in a container."""
+    container_id = await lab.create("app")
+    await lab.client.put_archive(container_id, "/", an_archive("big", bytes(200_000)))
+    with pytest.raises(EngineError, match="/big is larger than 100000 bytes"):
+        await lab.client.get_archive(container_id, "/big", limit=100_000)
+
+
+async def test_nothing_is_put_into_a_read_only_container(lab: Lab) -> None:
+    """So Compose has put nothing into it, either."""
+    container_id = await lab.create("app", **host(ReadonlyRootfs=True))
+    with pytest.raises(EngineError, match="read-only"):
+        await lab.client.put_archive(container_id, "/", an_archive("key", b"x"))
+
+
+async def test_injected_file_is_found_carried_over_and_found_again(lab: Lab) -> None:
+    """As Compose copies it: after the create, with whole seconds. In the successor it is known for the same again."""
+    predecessor, successor = await lab.create("old"), await lab.create("new")
+    document = await lab.client.inspect_container(predecessor)
+    created = parse_time(document["Created"])
+    assert created is not None
+    archive = an_archive("run/secrets/key", b"secret", mtime=int(created.timestamp()) + 1)
+    await lab.client.put_archive(predecessor, "/", archive)
+    await lab.client.put_archive(predecessor, "/", an_archive("old", b"x"))
+    found = await find_injected_files(lab.client, document)
+    assert found == ("/run/secrets/key",)
+    await anyio.sleep(1.1)
+    for _ in range(2):
+        await carry_over(lab.client, predecessor, successor, found)
+    assert found == await find_injected_files(lab.client, await lab.client.inspect_container(successor))
+    member, content = read_file(await lab.client.get_archive(successor, "/run/secrets/key", limit=20_000))
+    # Engines put the type of the file into the mode, too.
+    assert (content, member.mode & 0o7777, member.uid, member.gid) == (b"secret", 0o440, 7, 8)
 
 
 # ---- images --------------------------------------------------------------------------------------------------------

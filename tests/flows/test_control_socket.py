@@ -18,7 +18,14 @@ from anyio.abc import SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from watchtower_async.web.control import LOCK_NAME, Health, serve_control_socket
-from watchtower_async.web.health_check import LONGEST_ANSWER, SOCKET_NAME, ask_health, check, state_directory
+from watchtower_async.web.health_check import (
+    LONGEST_ANSWER,
+    SOCKET_NAME,
+    ask_credentials,
+    ask_health,
+    check,
+    state_directory,
+)
 
 HOLD = """
 import anyio, sys
@@ -278,3 +285,13 @@ def test_state_directory_is_the_setting_or_the_users_own(
 ) -> None:
     """Updater and health check must look in the same place."""
     assert Path(expected) == state_directory(environ, setting)
+
+
+@pytest.mark.parametrize("is_well", [True, False])
+async def test_state_of_the_credentials_can_be_asked_for(directory: Path, is_well: bool) -> None:
+    """Also of an updater that is not well; an older one says nothing about them."""
+    async with serve_control_socket(directory, lambda: Health(is_well, {"credentials": {"generation": 3}})) as control:
+        assert await to_thread.run_sync(ask_credentials, control.path) == {"generation": 3}
+    async with serve_control_socket(directory, lambda: Health(is_well, {"credentials": None})) as control:
+        assert await to_thread.run_sync(ask_credentials, control.path) == {}
+    assert await to_thread.run_sync(ask_credentials, directory / SOCKET_NAME) is None

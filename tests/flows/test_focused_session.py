@@ -9,6 +9,7 @@ from tests.support.builders import a_container, a_digest
 from tests.support.merge_rules import an_image_document, created
 from tests.support.small_engine import SmallEngine
 from tests.support.small_registries import SmallCredentials, SmallRegistries, published
+from tests.support.stored import a_store_in_memory
 from watchtower_async.engine.client import JsonObject
 from watchtower_async.engine.inventory import Inventory
 from watchtower_async.engine.spec import EngineFacts
@@ -82,6 +83,7 @@ class World:
             replacer=self,
             recover=self.recover,
             credentials=credentials,
+            quarantine=a_store_in_memory(),
             policy=SessionPolicy(monitor_only=False, cleanup=False),
             announcer=Announcer(),
         )

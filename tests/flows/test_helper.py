@@ -603,3 +603,16 @@ def test_program_is_searched_where_the_tests_expect_it() -> None:
     """The tests need a shell and its tools."""
     assert all(find_program(name, SEARCH) for name in ("sh", "sleep", "yes", "setsid", "head"))
     assert sys.platform == "linux"
+
+
+async def test_it_is_known_for_how_long_a_reply_is_kept(helpers: ScriptedHelpers) -> None:
+    """For people who wonder when the helper is asked again."""
+    clock = ManualClock()
+    helpers.install("box", answer())
+    async with HelperRunner(environ=helpers.environ, clock=clock) as runner:
+        assert runner.kept_seconds(QUESTION) is None
+        await runner.ask(QUESTION)
+        clock.now += 100
+        assert runner.kept_seconds(QUESTION) == 200
+        clock.now += 1000
+        assert runner.kept_seconds(QUESTION) == 0

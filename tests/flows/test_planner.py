@@ -420,3 +420,26 @@ async def test_engine_without_containers_has_an_empty_plan() -> None:
     assert plan == UpdatePlan(
         engine="unix:///small.sock", items=(), repairs=("web: undone",), problems=("config.json is broken",)
     )
+
+
+async def test_uses_are_what_a_session_asks_for_and_nobody_is_asked() -> None:
+    """Not what is left alone, pinned, local, or in a circle."""
+    local = a_container("local", image="built:1", image_id=a_digest("config of built"))
+    circle = [a_container(name, labels={DEPENDS_ON: other}) for name, other in (("a", "b"), ("b", "a"))]
+    others = [
+        a_container("stopped", state="exited"),
+        a_container("pinned", image=f"{IMAGE}@{a_digest('v1')}"),
+        local,
+        *circle,
+    ]
+    config = a_digest(f"config of {IMAGE}")
+    world = World([a_container("web"), a_container("moved", image=config, image_id=config), *others])
+    inspected = document_of(world.containers[1])
+    engine = an_engine(world.containers, containers=[inspected])
+    registries = SmallRegistries()
+    scanner = Scanner(registries=registries, engine=engine, credentials=SmallCredentials(), shares_loopback=True)
+    planner = Planner(engine=engine, scanner=scanner, policy=world.policy, facts=FACTS)
+    inventory = an_inventory(*world.containers, images=[an_image(IMAGE), an_image("built:1", digests=())])
+    found = await planner.uses(inventory)
+    assert sorted((use.container, use.reference.familiar) for use in found) == [("moved", IMAGE), ("web", IMAGE)]
+    assert not registries.asked

@@ -270,3 +270,35 @@ async def test_health_tells_a_problem_of_the_credentials_and_stays_well() -> Non
     detail: Mapping[str, object] = status.health().detail
     assert detail["credentials_problem"] == "line 1"
     assert status.health().is_well
+
+
+async def test_health_tells_when_the_credentials_were_read_and_what_was_wrong_last() -> None:
+    """A problem that is over stays known; another content is another reload, a problem is none."""
+    async with running(logins(1)) as world:
+        await anyio.sleep(10)
+        good, first = world.store.state, world.status.credentials.reloaded
+        assert world.status.credentials.generation == 1
+        assert first is not None
+        world.store.set(StoreState(good.snapshot, "line 1"))
+        await anyio.sleep(10)
+        broken = world.status.health().detail["credentials"]
+        world.store.set(good)
+        await anyio.sleep(10)
+        over = world.status.health().detail["credentials"]
+        world.store.set(logins(2, "ghcr.io"))
+        await anyio.sleep(10)
+    assert broken["last_problem_at"] is not None
+    assert broken | {"last_problem_at": ""} == {
+        "generation": 1, "reloaded": first.isoformat(timespec="seconds"), "problem": "line 1",
+        "last_problem": "line 1", "last_problem_at": "",
+    }  # fmt: skip
+    assert over == broken | {"problem": None}
+    assert world.status.credentials.generation == 2
+    assert world.status.credentials.last_problem == "line 1"
+
+
+def test_health_says_nothing_about_credentials_that_were_not_read_yet() -> None:
+    """All keys are there from the beginning."""
+    assert Status(datetime.now(UTC)).health().detail["credentials"] == {
+        "generation": None, "reloaded": None, "problem": None, "last_problem": None, "last_problem_at": None,
+    }  # fmt: skip

@@ -8,13 +8,14 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import asyncssh
 import pytest
 
-from tests.support.engine_sim import SimulatedEngine, serving
+from tests.support.engine_sim import Fault, SimulatedEngine, serving
 from tests.support.ssh_host import LOOPBACK, USER, SshHome, SshHost, ssh_host
 from watchtower_async.credentials.credential import Credential, registry_auth_header
 from watchtower_async.engine.address import EngineAddress
@@ -223,7 +224,7 @@ async def test_broken_files_are_named(home: SshHome) -> None:
     """A configuration or known hosts that cannot be read is not passed over."""
     async with a_machine(home) as (_, host):
         home.write(host, known_hosts="nonsense")
-        assert "the known hosts cannot be read" in await refusal(home.address(host))
+        assert f"known hosts in {home.directory / 'known_hosts'} cannot be read" in await refusal(home.address(host))
         home.write(host)
         home.configure("Port many")
         assert "the SSH client configuration cannot be used" in await refusal(home.address(host))
@@ -235,7 +236,7 @@ async def test_server_that_cannot_be_reached_is_a_clear_error(home: SshHome) -> 
     """Nobody listens, no such name, not an SSH server."""
     async with a_machine(home) as (_, host):
         await host.stop()
-        assert "cannot be reached: Connect" in await refusal(home.address(host))
+        assert "cannot be reached: Connection refused" in await refusal(home.address(host))
         home.configure("AddressFamily inet6")  # an IPv4 address has no IPv6 address; asks no name server
         assert f"the name of the SSH server {LOOPBACK} is not known" in await refusal(home.address(host))
     home.configure()
@@ -320,6 +321,24 @@ async def test_server_that_dies_in_the_middle_and_comes_back_is_used_again(
 
 
 @WAYS
+async def test_request_under_way_when_the_server_dies_says_so(home: SshHome, forwards_sockets: bool) -> None:
+    """Whether the engine has done it is not known: nothing is sent a second time."""
+    machine = a_machine(home, forwards_sockets=forwards_sockets)
+    async with machine as (engine, host), connect_engine(home.address(host)) as client:
+        engine.fault = Fault(at=1, kind="hang")
+        async with anyio.create_task_group() as asking:
+
+            async def stop() -> None:
+                with pytest.raises(EngineUnavailableError, match=r"\(stop container\): the SSH connection was lost"):
+                    await client.stop_container("web", timeout=1)
+
+            asking.start_soon(stop)
+            await until(lambda: engine.fault_fired)
+            await host.stop()
+        assert len(engine.changes()) == 1
+
+
+@WAYS
 async def test_cancelled_pull_ends_its_channel(home: SshHome, forwards_sockets: bool) -> None:
     """So the engine stops the pull, and the connection goes on."""
     async with a_machine(home, forwards_sockets=forwards_sockets) as (engine, host):
@@ -330,6 +349,37 @@ async def test_cancelled_pull_ends_its_channel(home: SshHome, forwards_sockets: 
             await until(lambda: host.open_channels == 0)
             assert len(await client.list_containers()) == 1
             assert host.logins == 1
+
+
+async def test_channel_whose_opening_is_cancelled_does_not_stay_open(home: SshHome) -> None:
+    """The host would keep it as long as the connection lives."""
+    async with a_machine(home) as (engine, host), connect_engine(home.address(host)) as client:
+        engine.offer("registry.example/slow:1", seconds=3600)
+        async with anyio.create_task_group() as pulling:
+            pulling.start_soon(partial(client.pull_image, "registry.example/slow:1", registry_auth=""))
+            await until(lambda: client.calls["pull_image"])
+            host.delay = 0.1
+            with anyio.move_on_after(0.05) as asking:
+                await client.list_containers()
+            assert asking.cancelled_caught
+            assert host.channels["socket"] == 2
+            await anyio.sleep(0.1)
+            await until(lambda: host.open_channels == 1)
+            pulling.cancel_scope.cancel()
+
+
+@WAYS
+async def test_channel_ends_when_the_engine_ends_it(home: SshHome, forwards_sockets: bool) -> None:
+    """An engine that restarts closes its connections; the next request opens a channel on the same login."""
+    machine = a_machine(home, forwards_sockets=forwards_sockets)
+    async with machine as (engine, host), connect_engine(home.address(host)) as client:
+        assert len(await client.list_containers()) == 1
+        assert host.open_channels == 1
+        for cut in engine.cut_connections:
+            cut()
+        await until(lambda: host.open_channels == 0)
+        assert len(await client.list_containers()) == 1
+        assert host.logins == 1
 
 
 @WAYS
@@ -358,7 +408,7 @@ async def test_closing_leaves_no_task_process_or_connection(home: SshHome, forwa
         async with connect_engine(home.address(host)):
             pass
         await until(lambda: not host.connections)
-        tasks, threads = asyncio.all_tasks(), threading.active_count()
+        tasks = asyncio.all_tasks()
         async with connect_engine(home.address(host)) as client:
             with anyio.move_on_after(0.1):
                 await client.pull_image("registry.example/slow:1", registry_auth="")
@@ -380,15 +430,22 @@ async def test_hosts_on_the_way_are_checked_like_the_last_one(home: SshHome) -> 
         async with connect_engine(home.address(host)) as client:
             assert len(await client.list_containers()) == 1
             assert gate.channels == {"host": 1}
-            await gate.stop()
-            await gate.start()
-            assert len(await client.list_containers()) == 1
+            for machine in gate, host:
+                await machine.stop()
+                await machine.start()
+                assert len(await client.list_containers()) == 1
+                await until(lambda: len(gate.connections) == len(host.connections) == 1)
         await until(lambda: not host.connections and not gate.connections)
         home.write(host, known_hosts=host.known_as())
         home.configure(jump)
         logins = gate.logins, host.logins
         assert f"the host key of {USER}@{LOOPBACK}:{gate.port}" in await refusal(home.address(host))
         assert logins == (gate.logins, host.logins)
+        home.write(host, known_hosts=gate.known_as())
+        home.configure(jump)
+        assert f"the host key of {USER}@{LOOPBACK}:{host.port}" in await refusal(home.address(host))
+        assert logins == (gate.logins - 1, host.logins)
+        await until(lambda: not gate.connections)
 
 
 async def test_missing_library_is_named_with_its_extra() -> None:

@@ -28,6 +28,11 @@ def application_image(testbed: TestBed, session_docker: DockerCli, tmp_path_fact
             pytest.fail(f"CI needs a base image: {error}")
         pytest.skip(f"no base image: {error}")
     build_base(session_docker, f"{name}-base", root, tmp_path_factory.mktemp("base"))
-    proxies = [word for variable in _PROXY_VARIABLES if variable in os.environ for word in ("--build-arg", variable)]
-    session_docker.build(name, CHECKOUT, "--network=host", "--build-arg", f"BASE={name}-base", *proxies)
+    session_docker.build(name, CHECKOUT, "--network=host", *build_arguments(f"{name}-base"))
     return name
+
+
+def build_arguments(base: str) -> tuple[str, ...]:
+    """Return the build arguments that name the base, and that let this machine's builds reach its package index."""
+    proxies = [word for variable in _PROXY_VARIABLES if variable in os.environ for word in ("--build-arg", variable)]
+    return ("--build-arg", f"BASE={base}", *proxies)

@@ -16,4 +16,4 @@ def test_every_dependency_has_a_wheel_for_every_platform() -> None:
     """An image build for amd64, arm64 or arm/v7 compiles nothing."""
     done = subprocess.run([SCRIPT], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count(" ok") == 6
+    assert done.stdout.count(" ok") == 3

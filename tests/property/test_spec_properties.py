@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.builders import a_container
 from tests.support.merge_rules import an_image_document, created
-from watchtower_async.engine.spec import EngineFacts, Recreation, Refusal, recreate
+from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Recreation, Refusal, recreate
 from watchtower_async.engine.spec_config import KNOWN as KNOWN_CONFIG
 from watchtower_async.engine.spec_host import KNOWN as KNOWN_HOST
 
 JsonObject = dict[str, Any]
 
 ENGINE = EngineFacts(api_version=(1, 41), host_name="machine", platform="linux/amd64")
+
+DB_IMAGE = an_image_document("db")
+DB = created(
+    {
+        "Hostname": "db-host",
+        "Domainname": "db.test",
+        "HostConfig": {"Binds": ["files:/data", "more:/db", "still:/alone"]},
+    },
+    DB_IMAGE,
+    word="db",
+)
+"""Another container that runs: its namespaces and volumes may be used, also at places that the image asks for."""
+NAMELESS = re.compile(r"[0-9a-f]{64}:|[^:]+$")
+NEIGHBOURHOOD = Neighbourhood(
+    [replace(a_container("db"), id=DB["Id"], mount_targets=frozenset({"/data", "/db", "/alone"}))],
+)
 
 
 def words(prefix: str) -> st.SearchStrategy[str]:
@@ -91,7 +110,17 @@ def requests(draw: st.DrawFn) -> JsonObject:
     config |= draw(st.sampled_from([{}, {"Entrypoint": ["own-entry"]}, {"Entrypoint": []}, {"Entrypoint": [""]}]))
     if config.get("Entrypoint") in ([], [""]) or draw(st.booleans()):
         config["Cmd"] = draw(commands)
-    return {"Image": "registry.example/app:1", **config, "HostConfig": draw(hosts()), **draw(networking())}
+    request = {"Image": "registry.example/app:1", **config, "HostConfig": draw(hosts())}
+    shared = draw(st.sampled_from([None, None, "container:db", f"container:{DB['Id']}"]))
+    if shared is None:
+        return request | draw(networking())
+    request["HostConfig"]["NetworkMode"] = shared
+    request["HostConfig"] = {k: v for k, v in request["HostConfig"].items() if k not in NOT_WITH_SHARED_NETWORK}
+    return {key: value for key, value in request.items() if key not in ("Hostname", "ExposedPorts")}
+
+
+NOT_WITH_SHARED_NETWORK = ("PortBindings", "Dns", "Links")
+"""What the engine refuses to take together with the network of another container."""
 
 
 def hosts() -> st.SearchStrategy[JsonObject]:
@@ -112,8 +141,12 @@ def hosts() -> st.SearchStrategy[JsonObject]:
         PidsLimit=st.sampled_from([None, 0, -1, 9]),
         Init=st.sampled_from([None, True, False]),
         Privileged=st.booleans(),
-        PidMode=st.sampled_from(["", "host"]),
-        IpcMode=st.sampled_from(["", "host", "shareable"]),
+        PidMode=st.sampled_from(["", "host", "container:db"]),
+        IpcMode=st.sampled_from(["", "host", "shareable", f"container:{DB['Id']}"]),
+        Links=st.sampled_from([None, ["db:two", "db:one"], ["db:one", "db:three", "db:two"]]),
+        VolumesFrom=st.sampled_from([None, [], ["db"], ["db:ro"], [DB["Id"]]]),
+        AutoRemove=st.booleans(),
+        Annotations=st.sampled_from([None, {"a": "b"}]),
         SecurityOpt=st.sampled_from([None, [], ["no-new-privileges"], ["label=disable"]]),
         MaskedPaths=st.sampled_from([None, [], ["/proc/kcore"]]),
         ReadonlyPaths=st.sampled_from([None, [], ["/proc/sys"]]),
@@ -136,9 +169,9 @@ def networking() -> st.SearchStrategy[JsonObject]:
 
 
 def in_network(request: JsonObject) -> JsonObject:
-    """Make the network of the endpoint the container's own."""
+    """Make the network of the endpoint the container's own, where there are no links of the old kind."""
     if "NetworkingConfig" in request:
-        request["HostConfig"] = {**request["HostConfig"], "NetworkMode": "net"}
+        request["HostConfig"] = {**request["HostConfig"], "NetworkMode": "net", "Links": None}
     return request
 
 
@@ -150,21 +183,38 @@ def decidable(request: JsonObject, image: JsonObject) -> JsonObject:
 
 def recreated(container: JsonObject, old: JsonObject, new: JsonObject) -> Recreation:
     """Return the re-creation; none of these requests may be refused."""
-    result = recreate(container=container, old_image=old, new_image=new, engine=ENGINE)
+    result = recreate(container=container, old_image=old, new_image=new, engine=ENGINE, neighbourhood=NEIGHBOURHOOD)
     assert isinstance(result, Recreation), result
     return result
+
+
+def made(request: JsonObject, image: JsonObject, word: str, recreation: Recreation | None = None) -> JsonObject:
+    """Return what inspect shows for a container made by a request; with a re-creation also its further networks."""
+    extra = () if recreation is None else recreation.extra_networks
+    if str(request["HostConfig"].get("NetworkMode") or "").startswith("container:"):
+        refused = [key for key in ("Hostname", "ExposedPorts", "MacAddress", "NetworkingConfig") if request.get(key)]
+        refused += [key for key in NOT_WITH_SHARED_NETWORK if request["HostConfig"].get(key)]
+        assert not refused, "the engine refuses these together with the network of another container"
+    return created(request, image, word=word, extra_networks=extra, others=(DB,))
+
+
+def volumes_of(document: JsonObject) -> dict[str, str]:
+    """Return the names of the mounted volumes by place."""
+    return {mount["Destination"]: mount["Name"] for mount in document["Mounts"] if mount["Type"] == "volume"}
 
 
 def comparable(document: JsonObject) -> JsonObject:
     """Return a document without what differs between two containers of one request."""
     shown = deepcopy(document)
-    short = shown.pop("Id")[:12]
+    short, name = shown.pop("Id")[:12], shown.pop("Name")
     config, host = shown["Config"], shown["HostConfig"]
     config["Hostname"] = "" if config["Hostname"] == short else config["Hostname"]
-    carried = {mount["Destination"] for mount in shown["Mounts"]}
-    host["Binds"] = sorted(bind for bind in host.get("Binds") or [] if bind.split(":")[-1] not in carried)
+    # Volumes without a name are carried over by the one that the engine gave them; `volumes_of` compares those.
+    host["Binds"] = sorted(bind for bind in host.get("Binds") or [] if NAMELESS.match(bind) is None)
     for mount in host.get("Mounts") or []:
         mount.pop("Source", None)
+    host["Links"] = sorted(link.replace(f":{name}/", ":/me/") for link in host.get("Links") or [])
+    host["VolumesFrom"] = [text.replace(DB["Id"], "db") for text in host.get("VolumesFrom") or []]
     shown["Mounts"] = sorted(mount["Destination"] for mount in shown["Mounts"])
     for endpoint in shown["NetworkSettings"]["Networks"].values():
         endpoint["Aliases"] = [alias for alias in endpoint["Aliases"] or [] if alias != short]
@@ -194,12 +244,13 @@ def test_recreation_on_the_same_image_is_a_fixed_point(request: JsonObject, conf
     """A successor on the same image asks for exactly what its predecessor asked for, and shows the same."""
     image = an_image_document("image", config)
     request = decidable(request, config)
-    predecessor = created(request, image, word="one")
+    predecessor = made(request, image, "one")
     first = recreated(predecessor, image, image)
-    successor = created(first.request, image, word="two", extra_networks=first.extra_networks)
+    successor = made(first.request, image, "two", first)
     second = recreated(successor, image, image)
     assert first.request == second.request
     assert comparable(predecessor) == comparable(successor)
+    assert volumes_of(predecessor) == volumes_of(successor)
 
 
 @given(requests().map(in_network), images, images)
@@ -209,9 +260,9 @@ def test_successor_is_what_the_request_makes_of_the_new_image(
     """Nothing of the old image stays, but volumes with data and entrypoints that were kept away from a command."""
     old, new = an_image_document("old", old_config), an_image_document("new", new_config)
     request = decidable(request, old_config)
-    recreation = recreated(created(request, old, word="one"), old, new)
-    successor = comparable(created(recreation.request, new, word="two", extra_networks=recreation.extra_networks))
-    oracle = comparable(created(request, new, word="three"))
+    recreation = recreated(made(request, old, "one"), old, new)
+    successor = comparable(made(recreation.request, new, "two", recreation))
+    oracle = comparable(made(request, new, "three"))
     successor["Mounts"] = [t for t in successor["Mounts"] if t in oracle["Mounts"] or t not in old_config["Volumes"]]
     assert oracle == successor
 
@@ -220,7 +271,7 @@ def test_successor_is_what_the_request_makes_of_the_new_image(
 def test_recreation_is_json_and_leaves_its_inputs_alone(request: JsonObject, config: JsonObject) -> None:
     """The same documents give the same bytes, and are not changed."""
     image = an_image_document("image", config)
-    container = created(request, image)
+    container = made(request, image, "one")
     before = deepcopy((container, image))
     bodies = [json.dumps(recreated(container, image, image).request) for _ in range(2)]
     assert bodies[0] == bodies[1]

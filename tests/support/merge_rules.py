@@ -1,7 +1,7 @@
 """What an engine makes of a create request: a small pure model of its merge rules (API 1.41), for property tests.
 
 It knows what the specification has to take back: the image's defaults, values that the daemon fills in, anonymous
-volumes, the short id and host name among the aliases.
+volumes, the short id and host name among the aliases, and what comes from other containers.
 """
 
 from __future__ import annotations
@@ -40,26 +40,32 @@ def created(
     *,
     word: str = "container",
     extra_networks: tuple[tuple[str, JsonObject], ...] = (),
+    others: tuple[JsonObject, ...] = (),
 ) -> JsonObject:
-    """Return what inspect shows for a container made by this request on this image. `word` decides its id."""
+    """Return what inspect shows for a container made by this request on this image.
+
+    `word` decides its id and is its name; `others` are the documents of those that the request may name.
+    """
     container_id = an_id(word)
     config = deepcopy({key: value for key, value in request.items() if key not in ("HostConfig", "NetworkingConfig")})
     merged = _merged_config(config, image["Config"])
     merged["Hostname"] = config.get("Hostname") or container_id[:12]
     host = _filled_host(deepcopy(request.get("HostConfig") or {}))
+    _resolve_others(merged, host, others, word)
     endpoints = deepcopy((request.get("NetworkingConfig") or {}).get("EndpointsConfig") or {})
     mode = host["NetworkMode"]
-    if not endpoints:
+    if not endpoints and not mode.startswith("container:"):
         endpoints = {"bridge" if mode == "default" else mode: {}}
     endpoints |= deepcopy(dict(extra_networks))
     return {
         "Id": container_id,
+        "Name": f"/{word}",
         "Image": image["Id"],
         "Platform": "linux",
         "State": {"Status": "running"},
         "Config": merged,
         "HostConfig": host,
-        "Mounts": _mounts(merged, host, word),
+        "Mounts": _mounts(merged, host, word, others),
         "NetworkSettings": {"Networks": {name: _connected(end, name, merged) for name, end in endpoints.items()}},
     }
 
@@ -114,8 +120,31 @@ def _filled_host(host: JsonObject) -> JsonObject:
     return host
 
 
-def _mounts(config: JsonObject, host: JsonObject, word: str) -> list[JsonObject]:
+def _resolve_others(config: JsonObject, host: JsonObject, others: tuple[JsonObject, ...], word: str) -> None:
+    for key in ("NetworkMode", "PidMode", "IpcMode"):
+        kind, colon, text = str(host.get(key) or "").partition(":")
+        target = _find(text, others) if kind == "container" and colon else None
+        if target is None:
+            continue
+        host[key] = f"container:{target['Id']}"
+        if key == "NetworkMode":
+            config |= {name: target["Config"].get(name, "") for name in ("Hostname", "Domainname")}
+    if others:
+        links = (str(link).partition(":") for link in host.get("Links") or [])
+        shown = ((_find(text, others), alias.rpartition("/")[2]) for text, _, alias in links)
+        # In another order than they were asked for.
+        host["Links"] = [f"{target['Name']}:/{word}/{alias}" for target, alias in shown if target][::-1] or None
+
+
+def _find(text: str, others: tuple[JsonObject, ...]) -> JsonObject | None:
+    return next((other for other in others if text.removeprefix("/") in (other["Id"], other["Name"][1:])), None)
+
+
+def _mounts(config: JsonObject, host: JsonObject, word: str, others: tuple[JsonObject, ...]) -> list[JsonObject]:
     mounts: dict[str, JsonObject] = {}
+    sources = (_find(str(text).partition(":")[0], others) for text in host.get("VolumesFrom") or [])
+    for mount in (mount for source in sources if source for mount in source["Mounts"]):
+        mounts.setdefault(mount["Destination"], deepcopy(mount))
     for bind in host.get("Binds") or []:
         # One part is the destination of an anonymous volume.
         source, target, mode = (*bind.split(":"), "")[:3] if ":" in bind else ("", bind, "")

@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio
 import asyncssh
+from asyncssh.stream import SSHUNIXStreamSession
 
 from watchtower_async.engine.address import EngineAddress, SshTarget, parse_host
 from watchtower_async.engine.ssh import USUAL_SOCKET
@@ -37,6 +38,8 @@ class SshHost:
     forwards_sockets: bool = True
     complaint: tuple[int, bytes] | None = None
     """Exit code and standard error of the docker command where it fails."""
+    delay: float = 0.0
+    """How long it takes to open the socket, in seconds."""
     port: int = 0
     lets_in: bool = True
     commands: list[str] = field(default_factory=list)
@@ -122,7 +125,7 @@ class SshHome:
         ours = (
             "SendEnv *",
             "SetEnv MARKER=set",
-            "ForwardAgent yes",
+            f"ForwardAgent {self.directory / 'agent'}",
             "ForwardX11Trusted yes",
             "RequestTTY force",
             "RemoteCommand false",
@@ -187,7 +190,7 @@ class _Server(asyncssh.SSHServer):
         host.channels["socket"] += 1
         if not host.forwards_sockets or host.engine is None or dest_path != host.socket:
             return False
-        return lambda reader, writer: _exchange(host, reader, writer)
+        return _later(host) if host.delay else _relay(host)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
         self._host.channels["host"] += 1
@@ -205,7 +208,7 @@ async def _run(host: SshHost, process: asyncssh.SSHServerProcess[bytes]) -> None
         "display": channel.get_x11_display(),
         "agent": channel.get_agent_path(),
     }.items():
-        if asked:
+        if asked is not None:
             host.extras.append(name)
     complaint = host.complaint
     if complaint is None and host.engine is None:
@@ -214,29 +217,42 @@ async def _run(host: SshHost, process: asyncssh.SSHServerProcess[bytes]) -> None
         process.stderr.write(complaint[1])
         process.exit(complaint[0])
         return
+    process.stderr.write(b"WARNING: Error loading config file\n")
     await _exchange(host, process.stdin, process.stdout)
     process.exit(0)
 
 
+def _relay(host: SshHost) -> asyncssh.SSHUNIXSession[bytes]:
+    return SSHUNIXStreamSession(lambda reader, writer: _exchange(host, reader, writer))
+
+
+async def _later(host: SshHost) -> asyncssh.SSHUNIXSession[bytes]:
+    await anyio.sleep(host.delay)
+    return _relay(host)
+
+
 async def _exchange(host: SshHost, reader: asyncssh.SSHReader[bytes], writer: asyncssh.SSHWriter[bytes]) -> None:
-    """Carry bytes between a channel and the engine until either has had enough."""
+    """Carry bytes between a channel and the engine until both have had enough, as OpenSSH does."""
     assert host.engine is not None
+    broken = (anyio.BrokenResourceError, anyio.ClosedResourceError, asyncssh.Error, OSError)
     host.open_channels += 1
     try:
         async with await anyio.connect_unix(host.engine) as engine, anyio.create_task_group() as both:
 
             async def upwards() -> None:
-                with suppress(anyio.BrokenResourceError, asyncssh.Error, OSError):
+                with suppress(*broken):
                     while data := await reader.read(1 << 16):
                         await engine.send(data)
-                both.cancel_scope.cancel()
+                    await engine.send_eof()
+                if reader.channel.is_closing():
+                    both.cancel_scope.cancel()
 
             both.start_soon(upwards)
-            with suppress(anyio.BrokenResourceError, asyncssh.Error, OSError):
+            with suppress(*broken):
                 async for data in engine:
                     writer.write(data)
                     await writer.drain()
-            both.cancel_scope.cancel()
+                writer.write_eof()
     finally:
         host.open_channels -= 1
         writer.close()

@@ -10,16 +10,21 @@ from tests.support.engine_sim import Behaviour, SimulatedEngine, connected
 from tests.support.registry_world import Logins, a_client
 from tests.support.replacing import GOOD, a_replacer
 from tests.support.simulated_registry import Misbehave, SimulatedRegistry
+from tests.support.stored import a_store_in_memory
 from watchtower_async.engine.client import Engine
 from watchtower_async.engine.inventory import Inventory
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.events import Announcer, Event, Listener
 from watchtower_async.rollout.recovery import RecoveryReport, recover
 from watchtower_async.session import Session, SessionPolicy, SessionReport
+from watchtower_async.state.store import StateStore
 from watchtower_async.updates.plan import UpdatePlan
 from watchtower_async.updates.planner import Planner
 from watchtower_async.updates.scanner import Scanner
 from watchtower_async.updates.selection import SelectionPolicy
+
+ENGINE_NAME = "unix:///town.sock"
+"""The same for each connection, although each has a socket of its own."""
 
 
 class FreshLogins(Logins):
@@ -41,6 +46,7 @@ class Town:
     store: FreshLogins = field(default_factory=FreshLogins)
     events: list[Event] = field(default_factory=list)
     listeners: tuple[Listener, ...] = ()
+    state: StateStore = field(default_factory=a_store_in_memory)
 
     def image(self, repository: str) -> str:
         """Return the reference of a repository's image."""
@@ -69,6 +75,7 @@ class Town:
     async def session(self, *, monitor_only: bool = False, cleanup: bool = False) -> AsyncIterator[Session]:
         """Connect a session as the application does."""
         async with connected(self.engine) as client, a_client(self.store) as registries:
+            client.name = ENGINE_NAME
             scanner = Scanner(registries=registries, engine=client, credentials=self.store, shares_loopback=True)
             yield await self._session(client, scanner, monitor_only=monitor_only, cleanup=cleanup)
 
@@ -86,6 +93,7 @@ class Town:
             replacer=replacer,
             recover=recover_here,
             credentials=self.store,
+            quarantine=self.state,
             policy=SessionPolicy(monitor_only=monitor_only, cleanup=cleanup),
             announcer=Announcer((self.events.append, *self.listeners)),
         )

@@ -24,18 +24,27 @@ class Outdated:
     """The image behind the tag; the engine does not have it yet."""
 
 
-def an_outdated_container(docker: DockerCli, testbed: TestBed, prefix: str, *, image: str = "") -> Outdated:
+def an_outdated_container(
+    docker: DockerCli,
+    testbed: TestBed,
+    prefix: str,
+    *,
+    image: str = "",
+    options: tuple[str, ...] = (),
+    broken: bool = False,
+) -> Outdated:
     """Start a container from the password-protected registry and publish a newer image under its tag.
 
-    `image` is one of another registry.
+    `image` is one of another registry, `options` are of `docker run`; a `broken` new image exits at once.
     """
+    command = ["sh", "-c", "echo cannot start >&2; exit 3"] if broken else ["sleep", "1000"]
     image = image or f"{testbed.registry}/{prefix}/app:latest"
     old = docker.import_image(f"{prefix}-build:1", "ENV VERSION=1", command=["sleep", "1000"])
-    new = docker.import_image(f"{prefix}-build:2", "ENV VERSION=2", command=["sleep", "1000"])
+    new = docker.import_image(f"{prefix}-build:2", "ENV VERSION=2", command=command)
     docker.publish(image, old)
     docker("rmi", "--force", old)
     docker("pull", image)
-    container_id = docker.run(f"{prefix}-web", image, options=("--env", "MARK=kept", *_QUICK))
+    container_id = docker.run(f"{prefix}-web", image, options=("--env", "MARK=kept", *_QUICK, *options))
     docker.publish(image, new)
     docker("rmi", "--force", new)
     return Outdated(name=f"{prefix}-web", image=image, container_id=container_id, new_image_id=new)

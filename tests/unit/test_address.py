@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis.strategies import text
 
 from watchtower_async.engine.address import (
     ContextChoice,
     ContextEndpoint,
     EngineAddress,
     HostChoice,
+    SshTarget,
     TlsFiles,
     decide,
     first_socket,
     parse_context,
     parse_current_context,
     parse_host,
+    parse_ssh_target,
     read_context,
     read_current_context,
     resolve_address,
@@ -115,11 +119,44 @@ def test_tls_files_turn_tcp_into_https() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "url", "target"),
+    [
+        ("ssh://h", "ssh://h", SshTarget("h")),
+        ("ssh://Build_1.example/", "ssh://Build_1.example", SshTarget("Build_1.example")),
+        (" ssh://me@h:2222 ", "ssh://me@h:2222", SshTarget("h", "me", 2222)),
+        ("ssh://h/run/x.sock", "ssh://h/run/x.sock", SshTarget("h", socket="/run/x.sock")),
+        ("ssh://h/a%20b", "ssh://h/a b", SshTarget("h", socket="/a b")),
+        ("ssh://me@corp.example@h", "ssh://me@corp.example@h", SshTarget("h", "me@corp.example")),
+        ("ssh://corp%5Cme@h", "ssh://corp\\me@h", SshTarget("h", "corp\\me")),
+        ("ssh://[::1]:22", "ssh://[::1]:22", SshTarget("::1", port=22)),
+    ],
+)
+def test_ssh_address_is_read_in_dockers_notation(text: str, url: str, target: SshTarget) -> None:
+    """User, port and socket may be left to the machine; an alias keeps its capitals."""
+    assert parse_host(text, source="x") == EngineAddress(url, "x", ssh=target)
+
+
+@given(text())
+@example("a@[::1]:1/x")
+@example("a\tb@h\n")
+def test_ssh_address_is_read_or_refused_whatever_it_is(written: str) -> None:
+    """What is accepted holds nothing that a shell or a line-based file would take for something else."""
+    try:
+        target = parse_ssh_target(written)
+    except ValueError:
+        return
+    assert not set(f"{target.host}{target.user or ''}") & set(" \t\r\n\0'\"`$;&|<>(){}*?#%/")
+    assert not target.host.startswith("-")
+    assert target.socket is None or (target.socket.startswith("/") and target.socket.isprintable())
+
+
+@pytest.mark.parametrize(
     ("text", "is_local", "is_plain", "path"),
     [
         ("unix:///s", True, False, "/s"),
         ("tcp://127.0.0.1:1", False, True, None),
         ("https://127.0.0.1:1", False, False, None),
+        ("ssh://127.0.0.1/s", False, False, None),
     ],
 )
 def test_only_a_socket_file_is_local_and_only_plain_tcp_can_be_read_along(
@@ -133,8 +170,8 @@ def test_only_a_socket_file_is_local_and_only_plain_tcp_can_be_read_along(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ssh://user@h", "ssh://, which is not supported yet"),
-        ("npipe:////./pipe/x", "npipe://, which is not supported yet"),
+        ("npipe:////./pipe/x", "npipe://, which is not supported"),
+        ("fd://", "fd://, which is not supported"),
         ("ftp://h", "ftp://, which is not known"),
         ("tcp://", "names no host"),
         ("tcp://:2375", "names no host"),
@@ -143,6 +180,26 @@ def test_only_a_socket_file_is_local_and_only_plain_tcp_can_be_read_along(
         ("tcp://h:99999", "cannot be read"),
         ("tcp://[::1", "cannot be read"),
         ("tcp://user:s3cr3t@h:1", "holds a user name"),
+        ("ssh://", "names no host"),
+        ("ssh:///var/run/docker.sock", "names no host"),
+        ("ssh://user@", "names no host"),
+        ("ssh://h:port", "cannot be read"),
+        ("ssh://h:99999", "cannot be read"),
+        ("ssh://[::1", "cannot be read"),
+        ("ssh://user:s3cr3t@h", "holds a password; SSH logs in with keys only"),
+        ("ssh://user:@h", "holds a password"),
+        ("ssh://user%3As3cr3t@h", "holds a character"),
+        ("ssh://h?key=s3cr3t", "holds more than host and socket"),
+        ("ssh://h#s3cr3t", "holds more than host and socket"),
+        ("ssh://h/a%0Ab", "holds a path that cannot be a socket's"),
+        ("ssh://h/a%00b", "holds a path that cannot be a socket's"),
+        ("ssh://-oProxyCommand=x", "holds a character"),
+        ("ssh://-l@h", "holds a character"),
+        ("ssh://@h", "holds a character"),
+        ("ssh://h;id", "holds a character"),
+        ("ssh://$(id)@h", "holds a character"),
+        ("ssh://a%20b@h", "holds a character"),
+        ("ssh://[fe80::1%25eth0]", "holds a character"),
     ],
 )
 def test_address_that_cannot_be_used_names_its_source(text: str, said: str) -> None:
@@ -264,6 +321,18 @@ def test_named_context_counts_inside_a_container_too(tmp_path: Path) -> None:
     a_context(tmp_path, "far", a_meta(TCP))
     address = resolve_address(host=None, environ={"DOCKER_CONTEXT": "far"}, inside_container=True, config_dir=tmp_path)
     assert address.url == "http://engine.example:2375"
+
+
+def test_context_and_environment_may_name_a_machine_by_ssh(tmp_path: Path) -> None:
+    """As `docker context create --docker host=ssh://…` writes it; TLS files do not apply."""
+    a_context(tmp_path, "far", a_meta("ssh://me@far.example"))
+    target = SshTarget("far.example", "me")
+    for environ, source in [
+        ({"DOCKER_CONTEXT": "far"}, "DOCKER_CONTEXT 'far'"),
+        ({"DOCKER_HOST": "ssh://me@far.example", "DOCKER_TLS_VERIFY": "1"}, "DOCKER_HOST"),
+    ]:
+        address = resolve_address(host=None, environ=environ, inside_container=False, config_dir=tmp_path)
+        assert address == EngineAddress("ssh://me@far.example", source, ssh=target)
 
 
 @pytest.mark.parametrize("variable", ["DOCKER_CONFIG", "HOME"])

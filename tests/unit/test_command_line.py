@@ -34,6 +34,28 @@ def test_command_word_after_a_name_is_a_name() -> None:
     assert parse_command_line(["web", "plan"], program="p").names == ("web", "plan")
 
 
+def test_verb_of_a_command_is_no_name() -> None:
+    """Only the word after the command; a container may be called like it."""
+    line = parse_command_line(["quarantine", "--log-level", "list", "clear", "web", "clear"], program="p")
+    assert (line.command, line.verb, line.names) == ("quarantine", "clear", ("web", "clear"))
+
+
+def test_command_without_verbs_takes_every_word_as_a_name() -> None:
+    """`plan list` is a plan for the container `list`."""
+    line = parse_command_line(["plan", "list"], program="p")
+    assert (line.command, line.verb, line.names) == ("plan", "", ("list",))
+
+
+def test_help_of_a_command_lists_its_verbs(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the usage line and with a sentence each, also before one is chosen."""
+    with pytest.raises(click.exceptions.Exit):
+        parse_command_line(["quarantine", "--help"], program="p")
+    text = capsys.readouterr().out
+    assert text.splitlines()[0] == "Usage: p quarantine [OPTIONS] list|clear [CONTAINER]..."
+    assert "Show what failed, where and why." in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
 def test_short_switches_can_be_joined() -> None:
     """`-Rc` is `-R -c`, and a value may follow the last letter."""
     line = parse_command_line(["-Rct5s", "web"], program="p")

@@ -6,6 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.builders import a_digest, an_id
+from tests.support.stored import an_entry
 from watchtower_async.events import (
     ContainerJudged,
     CredentialsProblem,
@@ -13,7 +14,9 @@ from watchtower_async.events import (
     CredentialsReloaded,
     Degraded,
     Event,
+    ImageQuarantined,
     ImageRemoved,
+    QuarantineLifted,
     ReplacementFinished,
     ReplacementRecovered,
     ReplacementStarted,
@@ -179,4 +182,14 @@ def test_problem_of_the_credentials_is_a_warning_and_its_end_is_news() -> None:
     assert logged(CredentialsProblem("line 1"), CredentialsRecovered()) == [
         {"event": "credentials.reload_rejected", "log_level": "warning", "problem": "line 1"},
         {"event": "credentials.recovered", "log_level": "info"},
+    ]
+
+
+def test_quarantine_is_a_warning_and_its_end_is_news() -> None:
+    """What failed, where; and why it may be tried again."""
+    entry = an_entry()
+    about = {"container": "web", "image": "registry.example/app:1", "digest": entry.digest.short}
+    assert logged(ImageQuarantined(entry), QuarantineLifted(entry, "the tag moved")) == [
+        {"event": "quarantine.added", "log_level": "warning", **about},
+        {"event": "quarantine.lifted", "log_level": "info", "reason": "the tag moved", **about},
     ]

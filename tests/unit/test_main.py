@@ -123,7 +123,8 @@ def test_help_is_no_error(arguments: list[str], usage: str, capsys: pytest.Captu
     [
         (["plan", "--host", "unix:///nonexistent/engine.sock"], {}, "/nonexistent/engine.sock cannot be reached"),
         (["--run-once"], {"DOCKER_HOST": "unix:///nonexistent/engine.sock"}, "/nonexistent/engine.sock"),
-        (["plan"], {"DOCKER_HOST": "ssh://user@host"}, "DOCKER_HOST names an engine by ssh://"),
+        (["plan"], {"DOCKER_HOST": "fd://"}, "DOCKER_HOST names an engine by fd://"),
+        (["plan"], {"DOCKER_HOST": "ssh://user:pw@host"}, "DOCKER_HOST holds a password"),
         (["plan"], {"DOCKER_CONTEXT": "far"}, "DOCKER_CONTEXT 'far' is not there"),
     ],
 )

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.support.builders import a_digest, an_id
+from tests.support.builders import a_container, a_digest, an_id
 from tests.support.merge_rules import MASKED_PATHS, READONLY_PATHS, an_image_document, created
-from watchtower_async.engine.spec import EngineFacts, Recreation, Refusal, recreate, refuse_before_pull
+from watchtower_async.engine.inventory import ContainerSummary
+from watchtower_async.engine.spec import (
+    EngineFacts,
+    Neighbourhood,
+    Recreation,
+    Refusal,
+    recreate,
+    refuse_before_pull,
+)
+from watchtower_async.engine.spec_relations import NO_SUCCESSORS
 
 JsonObject = dict[str, Any]
 
@@ -35,18 +46,33 @@ def recreated(
     old: JsonObject | None = None,
     new: JsonObject | None = None,
     engine: EngineFacts = ENGINE_20,
+    neighbours: Iterable[ContainerSummary] = (),
+    successors: Mapping[str, str] = NO_SUCCESSORS,
 ) -> Recreation:
     """Return the re-creation; fail when it is refused."""
     new_image = None if new is None else an_image_document("new", new)
     old_image = an_image_document("old", old)
-    result = recreate(container=container, old_image=old_image, new_image=new_image, engine=engine)
+    result = recreate(
+        container=container,
+        old_image=old_image,
+        new_image=new_image,
+        engine=engine,
+        neighbourhood=Neighbourhood(neighbours),
+        successors=successors,
+    )
     assert isinstance(result, Recreation), result
     return result
 
 
-def refused(container: JsonObject, engine: EngineFacts = ENGINE_20) -> str:
+def refused(container: JsonObject, engine: EngineFacts = ENGINE_20, neighbours: Iterable[ContainerSummary] = ()) -> str:
     """Return the reasons of the refusal as one text; fail when there is none."""
-    result = recreate(container=container, old_image=an_image_document("old"), new_image=None, engine=engine)
+    result = recreate(
+        container=container,
+        old_image=an_image_document("old"),
+        new_image=None,
+        engine=engine,
+        neighbourhood=Neighbourhood(neighbours),
+    )
     assert isinstance(result, Refusal)
     return "; ".join(result.reasons)
 
@@ -413,6 +439,199 @@ def test_interface_sysctls_move_to_the_endpoint() -> None:
     assert sysctls == host_of(container, ENGINE_26)["Sysctls"]
 
 
+# ---- other containers ----------------------------------------------------------------------------------------------
+
+DB = replace(a_container("db"), mount_targets=frozenset({"/data", "/bound"}))
+NAMESPACES = ("NetworkMode", "PidMode", "IpcMode", "Cgroup")
+
+
+@pytest.mark.parametrize("key", NAMESPACES)
+@pytest.mark.parametrize("text", [DB.id, DB.id[:12], "db"])
+def test_shared_namespace_is_named_by_the_id_of_its_owner(key: str, text: str) -> None:
+    """However it was written: an id means one container for ever."""
+    request = recreated(a_document(host={key: f"container:{text}"}), neighbours=[DB]).request
+    assert request["HostConfig"][key] == f"container:{DB.id}"
+
+
+@pytest.mark.parametrize("key", NAMESPACES)
+def test_shared_namespace_moves_to_the_successor(key: str) -> None:
+    """A successor of the same transaction is named before it runs, whatever its predecessor does."""
+    old = replace(a_container("db.wta-old-ra-0123456789ab", state="exited"), id=DB.id)
+    for neighbours in ([DB], [old], []):
+        container = a_document(host={key: f"container:{DB.id}"})
+        host = recreated(container, neighbours=neighbours, successors={DB.id: an_id("new")}).request["HostConfig"]
+        assert host[key] == f"container:{an_id('new')}"
+
+
+def test_id_of_a_replaced_container_means_the_one_with_its_name() -> None:
+    """The predecessor's temporary name tells what the dead id stood for."""
+    old = a_container("db.wta-old-ra-0123456789ab", state="exited")
+    host = recreated(a_document(host={"PidMode": f"container:{old.id}"}), neighbours=[old, DB]).request["HostConfig"]
+    assert host["PidMode"] == f"container:{DB.id}"
+    assert "is gone" in refused(a_document(host={"PidMode": f"container:{old.id}"}), neighbours=[old])
+
+
+@pytest.mark.parametrize(
+    ("own", "target", "is_refused"),
+    [
+        ("running", "running", False),
+        ("running", "paused", False),
+        ("running", "exited", True),
+        ("running", "restarting", True),
+        ("paused", "created", True),
+        ("exited", "exited", False),
+        ("created", "exited", False),
+    ],
+)
+@pytest.mark.parametrize("host", [{"NetworkMode": f"container:{DB.id}"}, {"Links": ["/db:/me/db"]}])
+def test_namespace_or_link_needs_a_target_that_runs(host: JsonObject, own: str, target: str, is_refused: bool) -> None:
+    """Otherwise the start would fail, when the predecessor is down. What does not run is not started."""
+    container, neighbours = a_document(host=host, State={"Status": own}), [replace(DB, state=target)]
+    if is_refused:
+        assert "names container db, which is not running" in refused(container, neighbours=neighbours)
+    else:
+        recreated(container, neighbours=neighbours)
+
+
+def test_dead_target_is_told_with_what_to_do() -> None:
+    """Somebody has created it anew, and only those who know the project can say what was meant."""
+    dead = an_id("dead")
+    assert refused(a_document(host={"NetworkMode": f"container:{dead}"}), neighbours=[DB]) == (
+        f"HostConfig.NetworkMode names container {dead[:12]}, which is gone; "
+        "create this one anew together with it, as docker compose up --force-recreate does"
+    )
+
+
+@pytest.mark.parametrize("engine", [ENGINE_20, ENGINE_28])
+def test_settings_of_the_network_stay_with_its_owner(engine: EngineFacts) -> None:
+    """The engine shows the owner's names, and refuses what is the owner's to ask for."""
+    config = {"Hostname": "theirs", "Domainname": "theirs.test", "ExposedPorts": {"80/tcp": {}}, "MacAddress": "02::1"}
+    host = {
+        "NetworkMode": f"container:{DB.id}",
+        "PortBindings": {"80/tcp": []},
+        "PublishAllPorts": True,
+        "Dns": ["10.0.0.1"],
+        "ExtraHosts": ["a:10.0.0.1"],
+        "DnsSearch": ["kept.test"],
+    }
+    container = a_document(config, host, NetworkSettings={"Networks": {"theirs": {"Aliases": ["x"]}}})
+    request = recreated(container, engine=engine, neighbours=[DB]).request
+    assert {"Image", "HostConfig"} == set(request)
+    left_out = ("PortBindings", "PublishAllPorts", "Dns", "ExtraHosts")
+    assert not set(left_out) & set(request["HostConfig"])
+    assert request["HostConfig"]["DnsSearch"] == ["kept.test"]
+
+
+def test_sysctl_of_an_interface_of_another_is_refused() -> None:
+    """Newer engines take it with an endpoint only, and there is none."""
+    host = {"NetworkMode": f"container:{DB.id}", "Sysctls": {"net.ipv4.conf.eth0.forwarding": "1"}}
+    assert "HostConfig.Sysctls of eth0" in refused(a_document(host=host), ENGINE_28, [DB])
+    recreated(a_document(host=host), neighbours=[DB])
+
+
+LABELS = ["label=user:u", "label=role:r", "label=type:t", "label=level:s0:c1,c2"]
+
+
+@pytest.mark.parametrize(
+    ("host", "options", "expected"),
+    [
+        ({"PidMode": f"container:{DB.id}"}, ["no-new-privileges", *LABELS], ["no-new-privileges"]),
+        ({"IpcMode": f"container:{DB.id}"}, LABELS[:3], None),
+        ({"IpcMode": f"container:{DB.id}"}, LABELS[2:], LABELS[2:]),
+        ({"NetworkMode": f"container:{DB.id}"}, LABELS, LABELS),
+        ({}, LABELS, LABELS),
+    ],
+)
+def test_security_labels_of_another_are_not_sent(host: JsonObject, options: list[str], expected: Any) -> None:
+    """With SELinux the engine adds the labels of whose processes or memory are shared; the successor's are others."""
+    request = recreated(a_document(host=host | {"SecurityOpt": options}), neighbours=[DB]).request
+    assert expected == request["HostConfig"].get("SecurityOpt")
+
+
+def test_links_are_sent_in_order_by_id() -> None:
+    """The engine shows them in random order, and by the name of now, which is the predecessor's."""
+    web = a_container("web")
+    links = ["/web:/me/two", "/db:/me/three", "/web:/me/one"]
+    expected = [f"{DB.id}:three", f"{web.id}:one", f"{web.id}:two"]
+    for shown in (links, links[::-1]):
+        assert (
+            expected
+            == recreated(a_document(host={"Links": shown}), neighbours=[web, DB]).request["HostConfig"]["Links"]
+        )
+
+
+def test_link_moves_to_the_successor() -> None:
+    """Also once the predecessor has given its name away; and without the mapping it finds who has the name."""
+    old = a_container("db.wta-old-ra-0123456789ab", state="exited")
+    container = a_document(host={"Links": [f"/{old.name}:/me/db"]})
+    moved = recreated(container, neighbours=[old, DB], successors={old.id: an_id("new")}).request["HostConfig"]
+    found = recreated(container, neighbours=[old, DB]).request["HostConfig"]
+    assert [[f"{an_id('new')}:db"], [f"{DB.id}:db"]] == [moved["Links"], found["Links"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("db", "db"), ("/db", "db"), (DB.id, "db"), (f"{DB.id[:12]}:ro", "db:ro"), ("db:rw,z", "db:rw,z")],
+)
+def test_source_of_volumes_is_named_by_its_name(text: str, expected: str) -> None:
+    """A name survives the next replacement of the source, also in the transaction that replaces it."""
+    container = a_document(host={"VolumesFrom": [text]})
+    for successors in ({}, {DB.id: an_id("new")}):
+        host = recreated(container, neighbours=[DB], successors=successors).request["HostConfig"]
+        assert [expected] == host["VolumesFrom"]
+
+
+def test_borrowed_volumes_are_not_made_own_ones() -> None:
+    """`VolumesFrom` brings them; what the container asked for itself comes before them and is kept."""
+    host = {"VolumesFrom": ["db"], "Binds": ["/bound", "named:/named"]}
+    mounts = [a_volume("/data"), a_volume("/bound"), a_volume("/own")]
+    recreation = recreated(a_document(host=host, Mounts=mounts), neighbours=[DB])
+    binds = [f"{an_id('/bound')}:/bound", "named:/named", f"{an_id('/own')}:/own"]
+    assert binds == recreation.request["HostConfig"]["Binds"]
+    assert not [note for note in recreation.notes if "/data" in note]
+
+
+def test_source_of_volumes_need_not_run() -> None:
+    """Its volumes are there all the same."""
+    recreated(a_document(host={"VolumesFrom": ["db"]}), neighbours=[replace(DB, state="exited")])
+
+
+def test_container_that_removes_itself_is_flagged_and_noted() -> None:
+    """The flow must know that there is no way back, and so must a reader of the plan."""
+    recreation = recreated(a_document(host={"AutoRemove": True}))
+    assert [recreation.vanishes_at_stop, recreation.request["HostConfig"]["AutoRemove"]] == [True, True]
+    assert "started with --rm" in recreation.notes[0]
+    assert not recreated(a_document()).vanishes_at_stop
+
+
+def test_paused_container_is_flagged() -> None:
+    """Whether it is touched is not decided here."""
+    assert recreated(a_document(State={"Status": "paused"})).is_paused
+    assert not recreated(a_document()).is_paused
+
+
+@pytest.mark.parametrize(
+    ("labels", "host", "expected"),
+    [
+        ({}, {"NetworkMode": "container:db"}, None),
+        ({"com.docker.compose.project": "p"}, {}, None),
+        ({"com.docker.compose.project": "p", "com.docker.compose.version": "2.26.1"}, {}, None),
+        ({"com.docker.compose.project": "p", "com.docker.compose.version": "1.29.2"}, {}, "docker-compose 1.x"),
+        ({"com.docker.compose.project": "p"}, {"NetworkMode": "container:db"}, "of its NetworkMode"),
+        (
+            {"com.docker.compose.project": "p"},
+            {"IpcMode": "container:db", "VolumesFrom": ["db", "db:ro"]},
+            "of its IpcMode, VolumesFrom",
+        ),
+    ],
+)
+def test_notes_tell_what_compose_creates_anew(labels: JsonObject, host: JsonObject, expected: str | None) -> None:
+    """What it remembers of a service holds ids, which the update changes."""
+    notes = recreated(a_document({"Labels": labels}, host), neighbours=[DB]).notes
+    assert ([] if expected is None else [True]) == [expected in note for note in notes if expected]
+    assert bool(expected) == bool(notes)
+
+
 # ---- platform, notes, files ----------------------------------------------------------------------------------------
 
 
@@ -475,15 +694,14 @@ def test_injected_files_are_looked_for_in_compose_containers(labels: bool, is_re
     [
         ({"config": {"Fresh": "x"}}, "Config.Fresh is set and is not carried over yet"),
         ({"host": {"Fresh": {"a": 1}}}, "HostConfig.Fresh is set and is not carried over yet"),
-        ({"host": {"Links": ["/a:/b/c"]}}, "HostConfig.Links is set"),
-        ({"host": {"VolumesFrom": ["x"]}}, "HostConfig.VolumesFrom is set"),
-        ({"host": {"AutoRemove": True}}, "HostConfig.AutoRemove is set"),
-        ({"host": {"NetworkMode": "container:x"}}, "HostConfig.NetworkMode shares the namespace"),
-        ({"host": {"PidMode": "container:x"}}, "HostConfig.PidMode shares the namespace"),
-        ({"host": {"IpcMode": "container:x"}}, "HostConfig.IpcMode shares the namespace"),
+        ({"host": {"Links": ["/a:/b/c"]}}, "HostConfig.Links names container a, which is gone"),
+        ({"host": {"VolumesFrom": ["x:ro"]}}, "HostConfig.VolumesFrom names container x, which is gone"),
+        ({"host": {"NetworkMode": "container:x"}}, "HostConfig.NetworkMode names container x, which is gone"),
+        ({"host": {"PidMode": "container:x"}}, "HostConfig.PidMode names container x, which is gone"),
+        ({"host": {"IpcMode": "container:x"}}, "HostConfig.IpcMode names container x, which is gone"),
+        ({"host": {"Cgroup": "container:x"}}, "HostConfig.Cgroup names container x, which is gone"),
         ({"host": {"Isolation": "hyperv"}}, "HostConfig.Isolation is set"),
         ({"Platform": "windows"}, "Platform is windows"),
-        ({"State": {"Status": "paused"}}, "the container is paused"),
         ({"State": {"Status": "dead"}}, "state dead"),
         ({"State": {"Status": "removing"}}, "state removing"),
         ({"config": {"Labels": {"com.docker.swarm.task.id": "x"}}}, "label com.docker.swarm.task.id"),
@@ -521,8 +739,8 @@ def test_podman_is_refused() -> None:
 
 def test_all_reasons_are_told_at_once() -> None:
     """Nobody should have to repair one setting to learn of the next."""
-    reasons = refused(a_document({"Fresh": 1}, {"AutoRemove": True, "Links": ["x"]}))
-    assert reasons.count("is set") == 3
+    reasons = refused(a_document({"Fresh": 1}, {"Novel": True, "Links": ["/x:/me/x"]}))
+    assert [reasons.count("is set"), reasons.count("is gone")] == [2, 1]
 
 
 def test_container_without_its_image_is_refused() -> None:

@@ -18,21 +18,29 @@ from watchtower_async.settings import Option, declared_options
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """What was asked for: a command, option texts by key, container names, and the command's own switches."""
+    """What was asked for: a command and its verb, option texts by key, container names, the command's own switches."""
 
     command: str
     values: Mapping[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     switches: frozenset[str] = frozenset()
+    verb: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandHelp:
-    """One command: its summary and its own switches, flag to help text."""
+    """One command: its summary, its own switches (flag to help text), and the verbs of which one must follow it."""
 
     name: str
     summary: str
     switches: Mapping[str, str] = field(default_factory=dict)
+    verbs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """Return the words that may follow, for the usage line."""
+        names = "[CONTAINER]..."
+        return f"{'|'.join(self.verbs)} {names}" if self.verbs else names
 
 
 RUN = CommandHelp("run", "Keep running containers on the image their tag points to.")
@@ -47,7 +55,13 @@ CREDENTIALS = CommandHelp(
         "--json": "Print the answer for programs.",
     },
 )  # fmt: skip
-COMMANDS: Mapping[str, CommandHelp] = {PLAN.name: PLAN, CREDENTIALS.name: CREDENTIALS}
+LIST, CLEAR = "list", "clear"
+QUARANTINE = CommandHelp(
+    "quarantine", "Show the images that failed and are not tried again, or have them tried again.",
+    {"--all": "Clear everything.", "--json": "Print the answer for programs."},
+    {LIST: "Show what failed, where and why.", CLEAR: "Let the images of these containers be tried again."},
+)  # fmt: skip
+COMMANDS: Mapping[str, CommandHelp] = {item.name: item for item in (PLAN, CREDENTIALS, QUARANTINE)}
 
 
 def parse_command_line(arguments: Sequence[str], *, program: str) -> CommandLine:
@@ -57,11 +71,13 @@ def parse_command_line(arguments: Sequence[str], *, program: str) -> CommandLine
     described = COMMANDS[command] if command else RUN
     rest, switch_values = _take_switch_values(rest, options)
     given = _parse(described, rest, options, program)
-    names = tuple(given.pop("names"))
+    verb, names = _take_verb(described, tuple(given.pop("names")))
     switches = frozenset(flag for flag in described.switches if given.pop(_identifier(flag)))
     values = {option.key: given[_identifier(option.key)] for option in options}
     texts = {key: "true" if value is True else value for key, value in values.items() if value not in (None, False)}
-    return CommandLine(described.name, {**texts, **switch_values}, names, switches)
+    line = CommandLine(described.name, {**texts, **switch_values}, names, switches, verb)
+    _check_quarantine(line)
+    return line
 
 
 def split_command(
@@ -93,6 +109,22 @@ def _wants_next(argument: str, takes_value: Collection[str]) -> bool:
     return False
 
 
+def _take_verb(described: CommandHelp, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    if not described.verbs:
+        return "", words
+    if not words or words[0] not in described.verbs:
+        raise click.UsageError(f"after {described.name!r} comes one of: {', '.join(described.verbs)}")
+    return words[0], words[1:]
+
+
+def _check_quarantine(line: CommandLine) -> None:
+    has_all = "--all" in line.switches
+    if line.verb == CLEAR and bool(line.names) is has_all:
+        raise click.UsageError("'quarantine clear' takes names of containers, or --all")
+    if line.verb == LIST and (line.names or has_all):
+        raise click.UsageError("'quarantine list' takes neither names nor --all")
+
+
 def _take_switch_values(arguments: Sequence[str], options: Sequence[Option]) -> tuple[list[str], dict[str, str]]:
     """Take `--switch=value` out of the arguments: the parser below knows only `--switch`."""
     switches = {flag: option.key for option in options if option.is_switch for flag in option.flags}
@@ -119,7 +151,7 @@ def _parse(described: CommandHelp, arguments: list[str], options: Sequence[Optio
     parameters += [
         click.Option([flag, _identifier(flag)], is_flag=True, help=text) for flag, text in described.switches.items()
     ]
-    parameters.append(click.Argument(["names"], nargs=-1, type=str, metavar="[CONTAINER]..."))
+    parameters.append(click.Argument(["names"], nargs=-1, type=str, metavar=described.words))
     command = _GroupedCommand(described, parameters)
     info = program if described is RUN else f"{program} {described.name}"
     with command.make_context(info, arguments) as context:
@@ -160,6 +192,9 @@ class _GroupedCommand(click.Command):
             parameters = [by_name.pop(_identifier(option.key)) for option in group]
             self._write(ctx, formatter, title, parameters)
         self._write(ctx, formatter, "Other", [item for item in by_name.values() if isinstance(item, click.Option)])
+        if self._described.verbs:
+            with formatter.section("Verbs"):
+                formatter.write_dl(list(self._described.verbs.items()))
         if self._described is RUN:
             with formatter.section("Commands"):
                 formatter.write_dl([(command.name, command.summary) for command in COMMANDS.values()])

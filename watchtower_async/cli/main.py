@@ -13,10 +13,11 @@ from pathlib import PurePath
 
 import click
 
-from watchtower_async.cli.command_line import COMMANDS, CREDENTIALS, PLAN, parse_command_line
+from watchtower_async.cli.command_line import COMMANDS, CREDENTIALS, PLAN, QUARANTINE, CommandLine, parse_command_line
 from watchtower_async.errors import EngineUnavailableError, SettingsError, WatchtowerError
-from watchtower_async.settings import build_settings
+from watchtower_async.settings import Settings, build_settings
 from watchtower_async.telemetry.logging import configure_logging
+from watchtower_async.web.health_check import state_directory
 
 EXIT_FAILED = 1
 EXIT_NO_ENGINE = 3
@@ -39,30 +40,40 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return _usage(program, error.problems)
     configure_logging(settings.log)
     _forbid_core_dumps()
-    # The rest of the program is imported only now: `--help` and a usage error need none of it.
-    from watchtower_async.app import App  # noqa: PLC0415
-
     word = line.command if program == "watchtower" and line.command in COMMANDS else None
-    app = App(settings=settings, environ=environ, command_as_name=word)
     try:
-        if line.command == PLAN.name:
-            from watchtower_async.cli.plan_command import show_plan  # noqa: PLC0415
-
-            return show_plan(app.make_plan(), as_json="--json" in line.switches)
-        if line.command == CREDENTIALS.name:
-            from watchtower_async.cli.credentials_command import show_credentials  # noqa: PLC0415
-
-            report = app.describe_credentials("--check" in line.switches)
-            return show_credentials(report, as_json="--json" in line.switches)
-        return app.run_service()
+        return _run_command(line, settings, environ, word)
     except WatchtowerError as error:
         print(f"{program}: {error}", file=sys.stderr)  # noqa: T201 - for the person who called, log or no log
         return EXIT_NO_ENGINE if isinstance(error, EngineUnavailableError) else EXIT_FAILED
 
 
+def _run_command(line: CommandLine, settings: Settings, environ: Mapping[str, str], word: str | None) -> int:
+    # The rest of the program is imported only now, and only what is needed: `--help` and a usage error need none of it.
+    if line.command == QUARANTINE.name:
+        from watchtower_async.cli.quarantine_command import run_quarantine  # noqa: PLC0415
+
+        configured = settings.state.directory
+        return run_quarantine(line, state_directory(environ, str(configured) if configured else None))
+    from watchtower_async.app import App  # noqa: PLC0415
+
+    app = App(settings=settings, environ=environ, command_as_name=word)
+    if line.command == PLAN.name:
+        from watchtower_async.cli.plan_command import show_plan  # noqa: PLC0415
+
+        return show_plan(app.make_plan(), as_json="--json" in line.switches)
+    if line.command == CREDENTIALS.name:
+        from watchtower_async.cli.credentials_command import show_credentials  # noqa: PLC0415
+
+        report = app.describe_credentials("--check" in line.switches)
+        return show_credentials(report, as_json="--json" in line.switches)
+    return app.run_service()
+
+
 def _forbid_core_dumps() -> None:
     """Let no crash, ours or that of a credential helper, leave secrets on a disk."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _usage(program: str, problems: Sequence[str]) -> int:

@@ -291,19 +291,8 @@ class Engine:
     async def container_logs(self, container_id: str, *, tail: int) -> str:
         """Return the last lines of both output streams, at most the first megabyte of them."""
         params = {"stdout": "1", "stderr": "1", "tail": str(tail)}
-        data = bytearray()
-        with self._translated("container_logs"), anyio.fail_after(self._call_timeout):
-            response = await self._send(
-                "container_logs", "GET", f"containers/{_quoted(container_id)}/logs", params=params
-            )
-            try:
-                async for chunk in response.content.iter_any():
-                    data += chunk
-                    if len(data) > LOG_BYTES:
-                        break
-            finally:
-                response.release()
-        return demultiplex(bytes(data)).decode("utf-8", "replace")
+        data = await self._read_up_to(LOG_BYTES, "container_logs", f"containers/{_quoted(container_id)}/logs", params)
+        return demultiplex(data).decode("utf-8", "replace")
 
     async def changed_paths(self, container_id: str) -> list[str]:
         """Return what differs between a container's file system and its image, without what was deleted."""
@@ -325,6 +314,39 @@ class Engine:
         except (KeyError, ValueError):
             raise self._strange("stat_path") from None
         return document if isinstance(document, dict) else {}
+
+    async def get_archive(self, container_id: str, path: str, *, limit: int) -> bytes:
+        """Return a file or directory of a container as a tar archive, with owners, modes and times.
+
+        Raises NoSuchObjectError, and EngineError for an archive of more than `limit` bytes.
+        """
+        url = f"containers/{_quoted(container_id)}/archive"
+        data = await self._read_up_to(limit, "get_archive", url, {"path": path})
+        if len(data) > limit:
+            raise EngineError(f"{path} is larger than {limit} bytes")
+        return data
+
+    async def put_archive(self, container_id: str, directory: str, archive: bytes) -> None:
+        """Unpack a tar archive into a directory of a container, running or not; owners, modes and times are kept.
+
+        Raises NoSuchObjectError where the directory is missing. A call that is cancelled may leave some of the files.
+        """
+        path = f"containers/{_quoted(container_id)}/archive"
+        await self._request("put_archive", "PUT", path, params={"path": directory}, body=archive)
+
+    async def _read_up_to(self, limit: int, verb: str, path: str, params: Mapping[str, str]) -> bytes:
+        """Return the body of an answer; one that is longer than `limit` is given up a little after that."""
+        data = bytearray()
+        with self._translated(verb), anyio.fail_after(self._call_timeout):
+            response = await self._send(verb, "GET", path, params=params)
+            try:
+                async for chunk in response.content.iter_any():
+                    data += chunk
+                    if len(data) > limit:
+                        break
+            finally:
+                response.release()
+        return bytes(data)
 
     async def _container(
         self, verb: str, container_id: str, action: str, params: Mapping[str, str], seconds: float | None = None
@@ -365,12 +387,12 @@ class Engine:
         path: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: JsonObject | None = None,
+        body: JsonObject | bytes | None = None,
         registry_auth: str | None = None,
         seconds: float | None = None,
         versioned: bool = True,
     ) -> Any:
-        """Send a request and return its decoded answer, None where it has none."""
+        """Send a request, JSON or a tar archive, and return its decoded answer, None where it has none."""
         limit = self._call_timeout if seconds is None else seconds
         with self._translated(verb, registry_auth), anyio.fail_after(limit):
             response = await self._send(
@@ -392,18 +414,21 @@ class Engine:
         path: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: JsonObject | None = None,
+        body: JsonObject | bytes | None = None,
         registry_auth: str | None = None,
         versioned: bool = True,
     ) -> aiohttp.ClientResponse:
         """Send and count a request; the caller sets its deadline, translates its errors and releases the response."""
         self.calls[verb] += 1
+        headers = {} if registry_auth is None else {"X-Registry-Auth": registry_auth}
+        if isinstance(body, bytes):
+            headers["Content-Type"] = "application/x-tar"
         async with self._docker._query(
             path,
             method,
             params=dict(params or {}),
-            data=None if body is None else json.dumps(body),
-            headers={} if registry_auth is None else {"X-Registry-Auth": registry_auth},
+            data=json.dumps(body) if isinstance(body, dict) else body,
+            headers=headers,
             versioned_api=versioned,
         ) as response:
             # Leaving this context does not close the response.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from watchtower_async.engine.client import Engine
+from watchtower_async.engine.spec_parts import clean_path
 
 _NO_NAME = "<none>"  # how engines before API 1.43 list an image without a tag or a digest
 
@@ -31,6 +32,8 @@ class ContainerSummary:
     network_mode: str
     created: int
     """Seconds since 1970."""
+    mount_targets: frozenset[str] = frozenset()
+    """Where something is mounted in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ def read_container(document: Mapping[str, Any]) -> ContainerSummary:
         state=str(document.get("State") or ""),
         network_mode=_network_mode(document.get("HostConfig")),
         created=_number(document.get("Created")),
+        mount_targets=_mount_targets(document.get("Mounts")),
     )
 
 
@@ -101,6 +105,12 @@ def _labels(value: object) -> dict[str, str]:
 
 def _network_mode(host_config: object) -> str:
     return str(host_config.get("NetworkMode") or "") if isinstance(host_config, Mapping) else ""
+
+
+def _mount_targets(value: object) -> frozenset[str]:
+    mounts = value if isinstance(value, list) else ()
+    targets = (mount.get("Destination") for mount in mounts if isinstance(mount, Mapping))
+    return frozenset(clean_path(target) for target in targets if isinstance(target, str))
 
 
 def _number(value: object) -> int:

@@ -11,6 +11,7 @@ container's image id, not the one its tag means now. Nothing is changed in them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from watchtower_async.engine.spec_config import config_request
@@ -25,8 +26,9 @@ from watchtower_async.engine.spec_parts import (
     section,
 )
 from watchtower_async.engine.spec_refusal import Refusal, refuse_before_pull
+from watchtower_async.engine.spec_relations import NO_NEIGHBOURS, NO_SUCCESSORS, Neighbourhood, borrowed_targets
 
-__all__ = ["EngineFacts", "Recreation", "Refusal", "recreate", "refuse_before_pull"]
+__all__ = ["EngineFacts", "Neighbourhood", "Recreation", "Refusal", "recreate", "refuse_before_pull"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +45,44 @@ class Recreation:
     """What the plan should say."""
     needs_injected_file_check: bool = False
     """Compose may have copied configs or secrets into the container; inspect does not show them."""
+    vanishes_at_stop: bool = False
+    """The engine removes the predecessor as soon as it has stopped (`--rm`): it cannot be put back."""
+    is_paused: bool = False
+    """The predecessor's processes are frozen, and the successor's should be."""
 
 
 def recreate(
-    *, container: JsonObject, old_image: JsonObject, new_image: JsonObject | None, engine: EngineFacts
+    *,
+    container: JsonObject,
+    old_image: JsonObject,
+    new_image: JsonObject | None,
+    engine: EngineFacts,
+    neighbourhood: Neighbourhood = NO_NEIGHBOURS,
+    successors: Mapping[str, str] = NO_SUCCESSORS,
 ) -> Recreation | Refusal:
     """Return how to create the container again with the new image, or why that is refused.
 
     Without the new image (at plan time) the answer is the same but for compose's image label and some notes.
+    A container that shares something with one that is not in the neighbourhood is refused. `successors` maps ids of
+    containers that are replaced in the same transaction to the ids of their successors.
     """
-    refusal = refuse_before_pull(container=container, old_image=old_image, engine=engine)
+    neighbourhood = neighbourhood.replacing(successors)
+    refusal = refuse_before_pull(container=container, old_image=old_image, engine=engine, neighbourhood=neighbourhood)
     if refusal is not None:
         return refusal
     ends = endpoints(container, engine)
     request = config_request(container, old_image, new_image, engine)
-    request["HostConfig"] = host_request(container, engine)
+    request["HostConfig"] = host_request(container, engine, neighbourhood)
     if ends.at_create:
         request["NetworkingConfig"] = {"EndpointsConfig": ends.at_create}
     return Recreation(
         request=request,
         extra_networks=ends.extra,
         platform=_platform(container, old_image, engine),
-        notes=tuple(notes_on(container, old_image, new_image, ends)),
+        notes=tuple(notes_on(container, old_image, new_image, ends, borrowed_targets(container, neighbourhood))),
         needs_injected_file_check=_may_have_injected_files(container),
+        vanishes_at_stop=bool(section(container, "HostConfig").get("AutoRemove")),
+        is_paused=section(container, "State").get("Status") == "paused",
     )
 
 

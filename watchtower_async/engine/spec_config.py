@@ -22,10 +22,10 @@ from watchtower_async.engine.spec_parts import (
     short_id,
     without_defaults,
 )
+from watchtower_async.engine.spec_relations import shares_network
 
 COPIED = (
     "Image",
-    "Domainname",
     "AttachStdin",
     "AttachStdout",
     "AttachStderr",
@@ -41,6 +41,7 @@ SUBTRACTED = ("User", "WorkingDir", "StopSignal", "Shell")
 
 TRANSLATED = (
     "Hostname",
+    "Domainname",
     "Env",
     "Labels",
     "Entrypoint",
@@ -71,12 +72,13 @@ def config_request(
     request |= _command(config, defaults)
     parts: JsonObject = {
         "Hostname": _hostname(container, engine),
+        "Domainname": "" if shares_network(container) else config.get("Domainname"),
         "Env": _environment(config, defaults),
         "Labels": _labels(container, old_image, new_image),
         "Healthcheck": _healthcheck(config, defaults),
         "ExposedPorts": _exposed_ports(container, defaults),
         "Volumes": without_defaults(config.get("Volumes"), defaults.get("Volumes")),
-        "MacAddress": _mac_address(config, engine),
+        "MacAddress": _mac_address(container, engine),
     }
     request |= {key: value for key, value in parts.items() if not is_empty(value)}
     if config.get("StopTimeout") is not None:
@@ -87,16 +89,19 @@ def config_request(
 def _hostname(container: JsonObject, engine: EngineFacts) -> str:
     host = section(container, "HostConfig")
     name = str(section(container, "Config").get("Hostname") or "")
-    if name == short_id(container) or host.get("UTSMode") == "host":
+    # In the network of another container inspect shows that one's host and domain name.
+    if name == short_id(container) or host.get("UTSMode") == "host" or shares_network(container):
         return ""
     if host.get("NetworkMode") == "host" and name == engine.host_name:
         return ""
     return name
 
 
-def _mac_address(config: JsonObject, engine: EngineFacts) -> str:
+def _mac_address(container: JsonObject, engine: EngineFacts) -> str:
     # Newer engines take it with the endpoint.
-    return str(config.get("MacAddress") or "") if engine.api_version < ENDPOINTS_AT_CREATE else ""
+    if engine.api_version >= ENDPOINTS_AT_CREATE or shares_network(container):
+        return ""
+    return str(section(container, "Config").get("MacAddress") or "")
 
 
 def _environment(config: JsonObject, defaults: JsonObject) -> list[str]:
@@ -146,6 +151,8 @@ def _healthcheck(config: JsonObject, defaults: JsonObject) -> JsonObject:
 
 
 def _exposed_ports(container: JsonObject, defaults: JsonObject) -> Mapping[str, Any]:
+    if shares_network(container):
+        return {}
     # The command line sends a published port here as well, so it is the container's own also when the image has it.
     ports = section(section(container, "Config"), "ExposedPorts")
     published = section(section(container, "HostConfig"), "PortBindings")

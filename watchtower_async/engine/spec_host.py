@@ -9,14 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from posixpath import normpath
 from typing import Any
 
-from watchtower_async.engine.spec_parts import RANDOM_MAC, EngineFacts, JsonObject, given, is_empty, section
+from watchtower_async.engine.spec_parts import (
+    RANDOM_MAC,
+    EngineFacts,
+    JsonObject,
+    clean_path,
+    given,
+    is_empty,
+    section,
+)
+from watchtower_async.engine.spec_relations import (
+    CONTAINER_MODE,
+    NOT_IN_THE_NETWORK_OF_ANOTHER,
+    Neighbourhood,
+    borrowed_targets,
+    relation_requests,
+    shares_network,
+)
 
 COPIED = (
     "LogConfig",
-    "NetworkMode",
+    "NetworkMode",  # this and the other modes: the container that it may name is translated
+    "AutoRemove",
     "PortBindings",  # as asked; an assigned random port stays the engine's choice
     "VolumeDriver",
     "Annotations",
@@ -82,6 +98,8 @@ TRANSLATED = (
     "KernelMemory",
     "KernelMemoryTCP",
     "Init",
+    "Links",
+    "VolumesFrom",
 )
 """Each has a rule of its own below."""
 
@@ -93,10 +111,7 @@ DROPPED = (
     "IOMaximumBandwidth",  # Windows
 )
 
-REFUSED = ("Links", "VolumesFrom", "AutoRemove")
-"""Known, but not carried over; see the refusals."""
-
-KNOWN = frozenset((*COPIED, *TRANSLATED, *DROPPED, *REFUSED))
+KNOWN = frozenset((*COPIED, *TRANSLATED, *DROPPED))
 
 ENDPOINT_SYSCTLS = "com.docker.network.endpoint.sysctls"
 
@@ -123,15 +138,22 @@ _READONLY_DEFAULTS = (frozenset({"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sy
 # Engine 28 adds one of these per processor that has it.
 _THERMAL_PATH = re.compile(r"/sys/devices/system/cpu/cpu\d+/thermal_throttle")
 
+_LABELS_OF_ANOTHER = (
+    ["label=user", "label=role", "label=type"],
+    ["label=user", "label=role", "label=type", "label=level"],
+)
+
 _INTERFACE_SYSCTL = re.compile(r"net\.[^.]+\.[^.]+\.eth0\..+")
 
 
-def host_request(container: JsonObject, engine: EngineFacts) -> JsonObject:
+def host_request(container: JsonObject, engine: EngineFacts, neighbourhood: Neighbourhood) -> JsonObject:
     """Return `HostConfig` of the create request."""
     host = section(container, "HostConfig")
-    request = given(host, COPIED)
+    left_out = NOT_IN_THE_NETWORK_OF_ANOTHER if shares_network(container) else ()
+    request = given(host, (key for key in COPIED if key not in left_out))
+    borrowed = borrowed_targets(container, neighbourhood)
     parts: JsonObject = {
-        "Binds": [*_binds(container), *_carried_binds(container)],
+        "Binds": [*_binds(container), *_carried_binds(container, borrowed)],
         "Mounts": _mounts(container),
         "RestartPolicy": _restart_policy(host),
         "ConsoleSize": [] if not any(host.get("ConsoleSize") or ()) else list(host["ConsoleSize"]),
@@ -144,6 +166,7 @@ def host_request(container: JsonObject, engine: EngineFacts) -> JsonObject:
     if is_empty(section(host, "LogConfig").get("Type")):
         request.pop("LogConfig", None)
     request |= {key: value for key, value in parts.items() if not is_empty(value)}
+    request |= relation_requests(container, neighbourhood)
     return request | _where_empty_is_a_value(host)
 
 
@@ -178,9 +201,16 @@ def _memory_swap(host: JsonObject) -> int:
 
 
 def _security_options(host: JsonObject) -> list[str]:
-    # The engine adds this one in exactly these cases.
-    added = bool(host.get("Privileged")) or host.get("PidMode") == "host" or host.get("IpcMode") == "host"
-    return [option for option in host.get("SecurityOpt") or () if not (added and option == "label=disable")]
+    options = list(host.get("SecurityOpt") or ())
+    if bool(host.get("Privileged")) or host.get("PidMode") == "host" or host.get("IpcMode") == "host":
+        # The engine adds this one in exactly these cases.
+        return [option for option in options if option != "label=disable"]
+    shared = any(str(host.get(key) or "").startswith(CONTAINER_MODE) for key in ("PidMode", "IpcMode"))
+    labels = [option for option in options if option.startswith("label=")]
+    if shared and [label.partition(":")[0] for label in labels] in _LABELS_OF_ANOTHER:
+        # Those of the container whose namespace is shared, where SELinux is on. The next one has others.
+        return [option for option in options if option not in labels]
+    return options
 
 
 def interface_sysctls(container: JsonObject, engine: EngineFacts) -> dict[str, str]:
@@ -194,23 +224,29 @@ def interface_sysctls(container: JsonObject, engine: EngineFacts) -> dict[str, s
 # ---- volumes -------------------------------------------------------------------------------------------------------
 
 
-def anonymous_volumes(container: JsonObject) -> dict[str, JsonObject]:
-    """Return the mounted volumes that nobody named in the request, by destination."""
-    host = section(container, "HostConfig")
-    named = {_bind_target(bind) for bind in host.get("Binds") or () if _has_source(bind)}
-    named |= {_clean(mount.get("Target", "")) for mount in host.get("Mounts") or () if not _is_anonymous(mount)}
+def anonymous_volumes(container: JsonObject, borrowed: frozenset[str] = frozenset()) -> dict[str, JsonObject]:
+    """Return the mounted volumes that nobody named in the request, by destination.
+
+    `borrowed` are the destinations of volumes that come from other containers; what was asked for comes before them.
+    """
+    named = {_bind_target(bind) for bind in _host_list(container, "Binds") if _has_source(bind)}
+    named |= {_mount_target(mount) for mount in _host_list(container, "Mounts") if not _is_anonymous(mount)}
+    named |= borrowed - _asked_without_name(container)
     mounted = (mount for mount in container.get("Mounts") or () if mount.get("Type") == "volume")
-    volumes = {_clean(mount.get("Destination", "")): mount for mount in mounted}
+    volumes = {clean_path(mount.get("Destination", "")): mount for mount in mounted}
     return {target: volumes[target] for target in sorted(volumes) if target not in named}
 
 
-def unidentified_volumes(container: JsonObject) -> tuple[str, ...]:
+def unidentified_volumes(container: JsonObject, borrowed: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Return the destinations of anonymous volumes whose name inspect does not show."""
-    volumes = anonymous_volumes(container)
-    asked = (_clean(mount.get("Target", "")) for mount in _host_list(container, "Mounts") if _is_anonymous(mount))
-    asked_by_bind = (_bind_target(bind) for bind in _host_list(container, "Binds") if not _has_source(bind))
-    missing = {target for target in (*asked, *asked_by_bind) if target not in volumes}
+    volumes = anonymous_volumes(container, borrowed)
+    missing = _asked_without_name(container) - volumes.keys()
     return tuple(sorted(missing | {target for target, mount in volumes.items() if not mount.get("Name")}))
+
+
+def _asked_without_name(container: JsonObject) -> set[str]:
+    asked = {_mount_target(mount) for mount in _host_list(container, "Mounts") if _is_anonymous(mount)}
+    return asked | {_bind_target(bind) for bind in _host_list(container, "Binds") if not _has_source(bind)}
 
 
 def _binds(container: JsonObject) -> list[str]:
@@ -221,11 +257,11 @@ def _binds(container: JsonObject) -> list[str]:
     ]
 
 
-def _carried_binds(container: JsonObject) -> list[str]:
+def _carried_binds(container: JsonObject, borrowed: frozenset[str]) -> list[str]:
     """Return a bind, by name, for each volume that the image or `Config.Volumes` asked for."""
     asked = {_bind_target(bind) for bind in _host_list(container, "Binds")}
-    asked |= {_clean(mount.get("Target", "")) for mount in _host_list(container, "Mounts")}
-    volumes = anonymous_volumes(container)
+    asked |= {_mount_target(mount) for mount in _host_list(container, "Mounts")}
+    volumes = anonymous_volumes(container, borrowed)
     return [_named_bind(target, mount) for target, mount in volumes.items() if target not in asked]
 
 
@@ -234,7 +270,7 @@ def _mounts(container: JsonObject) -> list[JsonObject]:
     mounts: list[JsonObject] = deepcopy(_host_list(container, "Mounts"))
     for mount in mounts:
         if _is_anonymous(mount):
-            mount["Source"] = volumes[_clean(mount.get("Target", ""))]["Name"]
+            mount["Source"] = volumes[_mount_target(mount)]["Name"]
     return mounts
 
 
@@ -253,12 +289,12 @@ def _has_source(bind: str) -> bool:
 
 def _bind_target(bind: str) -> str:
     parts = bind.split(":")
-    return _clean(parts[1] if len(parts) > 1 else parts[0])
+    return clean_path(parts[1] if len(parts) > 1 else parts[0])
+
+
+def _mount_target(mount: Mapping[str, Any]) -> str:
+    return clean_path(mount.get("Target", ""))
 
 
 def _is_anonymous(mount: Mapping[str, Any]) -> bool:
     return mount.get("Type") == "volume" and is_empty(mount.get("Source"))
-
-
-def _clean(path: str) -> str:
-    return normpath("/" + path.lstrip("/"))

@@ -18,6 +18,7 @@ from watchtower_async.engine.spec_parts import (
     section,
     short_id,
 )
+from watchtower_async.engine.spec_relations import shares_network
 
 COPIED = ("IPAMConfig", "Links", "DriverOpts", "GwPriority")
 TRANSLATED = ("Aliases", "MacAddress")
@@ -78,7 +79,7 @@ def main_network(container: JsonObject) -> str | None:
 
 def endpoints(container: JsonObject, engine: EngineFacts) -> Endpoints:
     """Return the endpoints as they were asked for."""
-    if network_mode(container) in WITHOUT_ENDPOINTS:
+    if network_mode(container) in WITHOUT_ENDPOINTS or shares_network(container):
         return Endpoints({}, ())
     main, networks = main_network(container), networks_of(container)
     requests = {name: _endpoint(container, name, engine) for name in sorted(networks)}

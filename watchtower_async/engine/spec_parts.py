@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from posixpath import normpath
 from typing import Any
 
 JsonObject = dict[str, Any]
@@ -55,6 +56,11 @@ def without_defaults(value: Mapping[str, Any] | None, defaults: Mapping[str, Any
     """Copy the entries that the defaults do not hold with the same value."""
     known = defaults or {}
     return {key: deepcopy(item) for key, item in (value or {}).items() if key not in known or known[key] != item}
+
+
+def clean_path(path: str) -> str:
+    """Return an absolute path in its shortest form."""
+    return normpath("/" + path.lstrip("/"))
 
 
 def short_id(container: Mapping[str, Any]) -> str:

@@ -19,6 +19,13 @@ from watchtower_async.engine.spec_parts import (
     labels_of,
     section,
 )
+from watchtower_async.engine.spec_relations import (
+    NO_NEIGHBOURS,
+    Neighbourhood,
+    borrowed_targets,
+    relation_reasons,
+    shares_network,
+)
 from watchtower_async.images.reference import is_image_id
 
 
@@ -29,16 +36,22 @@ class Refusal:
     reasons: tuple[str, ...]
 
 
-def refuse_before_pull(*, container: JsonObject, old_image: JsonObject | None, engine: EngineFacts) -> Refusal | None:
+def refuse_before_pull(
+    *,
+    container: JsonObject,
+    old_image: JsonObject | None,
+    engine: EngineFacts,
+    neighbourhood: Neighbourhood = NO_NEIGHBOURS,
+) -> Refusal | None:
     """Say why the container cannot be re-created, None when it can. Needs nothing that a pull would bring."""
     reasons = (
         *_engine_reasons(engine),
         *_state_reasons(container),
         *_image_reasons(container, old_image),
-        *_relation_reasons(container),
+        *relation_reasons(container, neighbourhood),
         *_platform_reasons(container),
         *_unknown_settings(container),
-        *_volume_reasons(container),
+        *_volume_reasons(container, neighbourhood),
         *_network_reasons(container, engine),
     )
     return Refusal(reasons) if reasons else None
@@ -54,8 +67,6 @@ def _engine_reasons(engine: EngineFacts) -> Iterable[str]:
 
 def _state_reasons(container: JsonObject) -> Iterable[str]:
     status = section(container, "State").get("Status")
-    if status == "paused":
-        yield "the container is paused"
     if status in ("dead", "removing"):
         yield f"the container is in state {status}"
     if SWARM_TASK_LABEL in labels_of(container):
@@ -70,16 +81,6 @@ def _image_reasons(container: JsonObject, old_image: JsonObject | None) -> Itera
         yield "Config.Image is pinned to a digest"
     if old_image is None:
         yield "the container's image is gone, so nobody can say which settings came from it"
-
-
-def _relation_reasons(container: JsonObject) -> Iterable[str]:
-    host = section(container, "HostConfig")
-    for key in ("NetworkMode", "PidMode", "IpcMode", "Cgroup"):
-        if str(host.get(key) or "").startswith("container:"):
-            yield f"HostConfig.{key} shares the namespace of another container, which is not carried over yet"
-    for key in spec_host.REFUSED:
-        if not is_empty(host.get(key)):
-            yield f"HostConfig.{key} is set and is not carried over yet"
 
 
 def _platform_reasons(container: JsonObject) -> Iterable[str]:
@@ -103,15 +104,17 @@ def _unknown(where: str, settings: Mapping[str, Any], known: frozenset[str]) -> 
             yield f"{where}.{key} is set and is not carried over yet"
 
 
-def _volume_reasons(container: JsonObject) -> Iterable[str]:
-    for target in spec_host.unidentified_volumes(container):
+def _volume_reasons(container: JsonObject, neighbourhood: Neighbourhood) -> Iterable[str]:
+    for target in spec_host.unidentified_volumes(container, borrowed_targets(container, neighbourhood)):
         yield f"Mounts: the name of the anonymous volume at {target} is not shown"
 
 
 def _network_reasons(container: JsonObject, engine: EngineFacts) -> Iterable[str]:
     config, mode = section(container, "Config"), spec_network.network_mode(container)
     networks = spec_network.networks_of(container)
-    if config.get("NetworkDisabled") or mode.startswith("container:"):
+    if shares_network(container) and spec_host.interface_sysctls(container, engine):
+        yield "HostConfig.Sysctls of eth0 belong to the container whose network is shared"
+    if config.get("NetworkDisabled") or shares_network(container):
         return
     if mode in spec_network.WITHOUT_ENDPOINTS:
         for name in sorted(set(networks) - {mode}):

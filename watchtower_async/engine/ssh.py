@@ -17,6 +17,7 @@ RFC 4251 to 4254; https://github.com/openssh/openssh-portable/blob/master/PROTOC
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -60,7 +61,6 @@ _STRICT: Final[Mapping[str, Any]] = {
     "agent_forwarding": False,
     "x11_forwarding": False,
     "request_pty": False,
-    "command": None,
     # A host that is gone is noticed after a minute at the latest, also while nobody asks anything.
     "keepalive_interval": 15,
     "keepalive_count_max": 3,
@@ -298,6 +298,7 @@ class KnownHosts:
 
     def __init__(self, files: Sequence[str], content: str) -> None:
         self.files = ", ".join(files) or "any file"
+        """What people are told."""
         self.has_key = False
         """Whether the host that was looked up has any key here."""
         self.offered: str | None = None
@@ -307,18 +308,18 @@ class KnownHosts:
     @classmethod
     def read(cls, files: Sequence[str]) -> KnownHosts:
         """Read the files that are there. Raises SshError for one that cannot be read."""
-        content: list[str] = []
+        found: dict[str, str] = {}
         for file in files:
             try:
-                content.append(Path(file).expanduser().read_text("utf-8", "replace"))
+                found[file] = Path(file).expanduser().read_text("utf-8", "replace")
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except (OSError, RuntimeError) as error:
                 raise SshError(f"the known hosts in {file} cannot be read: {error}") from None
         try:
-            return cls(files, "\n".join(content))
+            return cls(tuple(found) or files[:1], "\n".join(found.values()))
         except ValueError as error:
-            raise SshError(f"the known hosts cannot be read ({', '.join(files)}): {_shown(str(error))}") from None
+            raise SshError(f"the known hosts in {', '.join(found)} cannot be read: {_shown(str(error))}") from None
 
     def trusted(self, host: str, _addr: str, port: int | None) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
         """Return the keys, authorities and revoked keys of a host.
@@ -378,7 +379,8 @@ def _translated(target: SshTarget, known: KnownHosts, options: asyncssh.SSHClien
     except socket.gaierror:
         raise SshError(f"the name of the SSH server {options.host} is not known") from None
     except OSError as error:
-        raise SshError(f"the SSH server of {name} cannot be reached: {_shown(error.strerror or str(error))}") from None
+        reason = os.strerror(error.errno) if error.errno else _shown(str(error))
+        raise SshError(f"the SSH server of {name} cannot be reached: {reason}") from None
 
 
 def _dial_command(path: str | None) -> str:

@@ -13,7 +13,7 @@ import os
 import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +61,8 @@ class Published:
     """Empty where nobody said."""
     through_engine: bool = False
     """Whether the engine was asked, because the registry cannot be reached from here."""
+    login_refused: bool = field(default=False, compare=False)
+    """Whether the engine had to be asked without the login, as the registry refuses it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from watchtower_async.engine.client import Engine, JsonObject
 from watchtower_async.engine.spec_parts import section
 from watchtower_async.engine.streams import tidy
 from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError
+from watchtower_async.rollout.blame import Blame, blame_of
 
 POLL_SECONDS = 0.5
 LEAST_PAUSE_SECONDS = 0.01
@@ -41,6 +42,7 @@ class Bad:
     """The successor is taken back."""
 
     reason: str
+    blame: Blame = Blame.IMAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def judge_successor(document: JsonObject, *, watched: float, monitor: float) -> 
     if status == "exited":
         return _judge_exit(document, state)
     if status not in ("running", "paused"):
-        return Bad(f"it is in state {status or 'unknown'}{_error_in(state)}")
+        return Bad(f"it is in state {status or 'unknown'}{_error_in(state)}", _blame_in(state))
     if has_health_check(document):
         return _judge_health(document, state, watched)
     if watched >= monitor:
@@ -76,7 +78,7 @@ def _judge_exit(document: JsonObject, state: JsonObject) -> Judgement:
     if code == 0 and policy in ("no", "on-failure"):
         return Good("it ended with exit code 0, as a job does")
     out_of_memory = ", out of memory" if state.get("OOMKilled") else ""
-    return Bad(f"it exited with code {code}{out_of_memory}{_error_in(state)}")
+    return Bad(f"it exited with code {code}{out_of_memory}{_error_in(state)}", _blame_in(state))
 
 
 def _judge_health(document: JsonObject, state: JsonObject, watched: float) -> Judgement:
@@ -120,6 +122,11 @@ def _error_in(state: JsonObject) -> str:
     return f": {tidy(message)}" if message else ""
 
 
+def _blame_in(state: JsonObject) -> Blame:
+    # The engine leaves a text only where it could not start the process, which it does again after a restart.
+    return blame_of(str(state.get("Error") or ""))
+
+
 async def watch_successor(engine: Engine, container_id: str, *, monitor: float) -> Good | Bad:
     """Look until it is known. Cancellable; changes nothing. Raises EngineUnavailableError."""
     started = anyio.current_time()
@@ -127,7 +134,7 @@ async def watch_successor(engine: Engine, container_id: str, *, monitor: float) 
         try:
             document = await engine.inspect_container(container_id)
         except NoSuchObjectError:
-            return Bad("it was removed while it was watched")
+            return Bad("it was removed while it was watched", Blame.HOST)
         judgement = judge_successor(document, watched=anyio.current_time() - started, monitor=monitor)
         if not isinstance(judgement, Wait):
             return judgement

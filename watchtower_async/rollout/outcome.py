@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from watchtower_async.rollout.blame import Blame
+
 
 class OutcomeKind(StrEnum):
     """The ends that a replacement can have."""
@@ -29,3 +31,10 @@ class Outcome:
     kind: OutcomeKind
     reason: str
     detail: tuple[str, ...] = ()
+    blame: Blame | None = None
+    """Who made it fail, where a successor was created and taken back."""
+
+    @property
+    def condemns_image(self) -> bool:
+        """Say whether the image failed by itself, so that trying it again would only take the container down again."""
+        return self.kind is OutcomeKind.ROLLED_BACK and self.blame is Blame.IMAGE

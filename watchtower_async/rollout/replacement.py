@@ -23,6 +23,7 @@ from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.engine.spec_parts import section
 from watchtower_async.engine.temporary_name import Part
 from watchtower_async.errors import EngineConflictError, EngineError, EngineUnavailableError, PredecessorLostError
+from watchtower_async.rollout.blame import Blame, blame_for
 from watchtower_async.rollout.health import Bad, Good
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.preparation import Preparation, Prepared, ReplacementTarget
@@ -95,7 +96,9 @@ class Replacer:
             # Nobody knows how the successor is. It runs, and recovery watches it again.
             return Outcome(OutcomeKind.UNFINISHED, f"the new container could not be watched: {error}")
         if isinstance(verdict, Bad):
-            return await self._take_back(prepared, f"the new container failed: {verdict.reason}", was_down=True)
+            return await self._take_back(
+                prepared, f"the new container failed: {verdict.reason}", verdict.blame, was_down=True
+            )
         return await self._settle(prepared, verdict)
 
     # ---- before the cut-over -----------------------------------------------------------------------------------
@@ -111,9 +114,10 @@ class Replacer:
             await self._remove(error.successor)
             return Outcome(OutcomeKind.FAILED, "another updater is at work on this container")
         except EngineError as error:
-            return await self._take_back(prepared, f"the new container could not be created: {error}", was_down=False)
+            reason = f"the new container could not be created: {error}"
+            return await self._take_back(prepared, reason, blame_for(error), was_down=False)
         except anyio.get_cancelled_exc_class():
-            await self._take_back(prepared, "stopped", was_down=False)
+            await self._take_back(prepared, "stopped", Blame.HOST, was_down=False)
             raise
 
     async def _create_successor(self, prepared: Prepared) -> str:
@@ -154,17 +158,24 @@ class Replacer:
     async def _cut_over(self, prepared: Prepared, successor: str) -> Outcome | None:
         order = CutOver(self._steps.stop_order(prepared.document), successor, prepared.ran, prepared.policy)
         old = prepared.target.container_id
-        renamed = False
+        renamed = is_starting = False
         try:
             with anyio.fail_after(self._cut_over_budget(order), shield=True):
                 await self.engine.rename_container(old, prepared.temporary_name(Part.OLD, self.owner))
                 await self.engine.rename_container(successor, prepared.target.name)
                 renamed = True
-                await self._steps.cut_over(order)
+                await self._steps.make_way(order)
+                is_starting = True
+                await self._steps.start(order)
+                is_starting = False
+                await self._steps.neutralise(order)
         except EngineError as error:
-            return await self._take_back(prepared, f"the new container did not start: {error}", was_down=renamed)
+            blame = blame_for(error) if is_starting else Blame.HOST
+            reason = f"the new container did not start: {error}"
+            return await self._take_back(prepared, reason, blame, was_down=renamed)
         except TimeoutError:
-            return await self._take_back(prepared, "the engine took too long to change over", was_down=renamed)
+            reason = "the engine took too long to change over"
+            return await self._take_back(prepared, reason, Blame.HOST, was_down=renamed)
         return None
 
     def _cut_over_budget(self, order: CutOver) -> float:
@@ -183,7 +194,7 @@ class Replacer:
             notes = (*notes, f"the old container is not removed yet, recovery does it: {error}")
         return Outcome(OutcomeKind.UPDATED, verdict.reason, notes)
 
-    async def _take_back(self, prepared: Prepared, reason: str, *, was_down: bool) -> Outcome:
+    async def _take_back(self, prepared: Prepared, reason: str, blame: Blame, *, was_down: bool) -> Outcome:
         """Put the predecessor back, whatever state it is in. Not cancelled, and bounded."""
         budget = 2 * self._cut_over_budget(
             CutOver(self._steps.stop_order(prepared.document), "", prepared.ran, prepared.policy)
@@ -201,7 +212,7 @@ class Replacer:
         except EngineError as error:
             return await self._not_put_back(prepared, reason, error)
         kind = OutcomeKind.ROLLED_BACK if was_down else OutcomeKind.FAILED
-        return Outcome(kind, reason, restored.evidence)
+        return Outcome(kind, reason, restored.evidence, blame)
 
     async def _not_put_back(self, prepared: Prepared, reason: str, error: EngineError) -> Outcome:
         name = prepared.target.name

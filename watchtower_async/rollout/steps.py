@@ -74,13 +74,28 @@ class Steps:
 
     async def cut_over(self, order: CutOver) -> None:
         """Stop the predecessor and start the successor, which has the name already."""
+        await self.make_way(order)
+        await self.start(order)
+        await self.neutralise(order)
+
+    async def make_way(self, order: CutOver) -> None:
+        """Stop the predecessor, so that the engine alone brings it up again until the successor has started."""
         await self.stop(order.stop)
         if order.ran is RunState.STOPPED:
             return
         # Both are down now. If we never come back, `always` is what makes the engine bring a stopped container up.
         if order.first_start and order.policy not in (NEVER, ALWAYS):
             await self._engine.set_restart_policy(order.stop.container_id, ALWAYS.as_json())
-        await self._engine.start_container(order.successor_id)
+
+    async def start(self, order: CutOver) -> None:
+        """Start the successor where the predecessor ran."""
+        if order.ran is not RunState.STOPPED:
+            await self._engine.start_container(order.successor_id)
+
+    async def neutralise(self, order: CutOver) -> None:
+        """See that the predecessor stays down, and that the successor is as it was."""
+        if order.ran is RunState.STOPPED:
+            return
         if order.policy != NEVER:
             await self._engine.set_restart_policy(order.stop.container_id, NEVER.as_json())
         if order.ran is RunState.PAUSED:

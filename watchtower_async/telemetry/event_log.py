@@ -14,7 +14,9 @@ from watchtower_async.events import (
     CredentialsReloaded,
     Degraded,
     Event,
+    ImageQuarantined,
     ImageRemoved,
+    QuarantineLifted,
     ReplacementFinished,
     ReplacementRecovered,
     ReplacementStarted,
@@ -22,6 +24,7 @@ from watchtower_async.events import (
     SessionFinished,
     SessionStarted,
 )
+from watchtower_async.state.contents import QuarantineEntry
 from watchtower_async.updates.plan import HIDDEN_FROM_PEOPLE, Action, PlanItem
 from watchtower_async.updates.reason import ReasonCode
 
@@ -33,6 +36,9 @@ _JUDGED: Mapping[Action, tuple[str, str]] = {
     Action.LEAVE: ("debug", "container.left_alone"),
     Action.NOTHING: ("debug", "container.up_to_date"),
 }
+_SAID_ONCE = frozenset(
+    {ReasonCode.LOCAL_IMAGE, ReasonCode.NOT_SUPPORTED, ReasonCode.ITSELF, ReasonCode.QUARANTINED}
+)
 _FINISHED: Mapping[str, str] = {
     "updated": "info",
     "skipped": "info",
@@ -61,6 +67,8 @@ class EventLog:
                 self._log.info("replacement.started", **_about(item))
             case ReplacementFinished():
                 self._finished(event)
+            case ImageQuarantined() | QuarantineLifted():
+                self._quarantine(event)
             case ImageRemoved():
                 self._log.info("image.removed", image_id=event.image_id.removeprefix("sha256:")[:12], image=event.image)
             case ReplacementRecovered():
@@ -83,6 +91,13 @@ class EventLog:
                     duration=round(event.duration, 3),
                 )
 
+    def _quarantine(self, event: ImageQuarantined | QuarantineLifted) -> None:
+        match event:
+            case ImageQuarantined(entry):
+                self._log.warning("quarantine.added", **_about_entry(entry))
+            case QuarantineLifted(entry, why):
+                self._log.info("quarantine.lifted", **_about_entry(entry), reason=why)
+
     def _credentials(self, event: CredentialsReloaded | CredentialsProblem | CredentialsRecovered) -> None:
         match event:
             case CredentialsReloaded():
@@ -99,7 +114,7 @@ class EventLog:
         if item.reason.code in HIDDEN_FROM_PEOPLE:
             return
         level, identifier = _JUDGED[item.action]
-        if item.reason.code in {ReasonCode.LOCAL_IMAGE, ReasonCode.NOT_SUPPORTED, ReasonCode.ITSELF}:
+        if item.reason.code in _SAID_ONCE:
             level = self._first_time(item, level)
         getattr(self._log, level)(identifier, **_about(item), reason=item.reason.text)
 
@@ -121,6 +136,10 @@ class EventLog:
             duration=round(event.duration, 3),
             **extra,
         )
+
+
+def _about_entry(entry: QuarantineEntry) -> dict[str, Any]:
+    return {"container": entry.container, "image": entry.image, "digest": entry.digest.short}
 
 
 def _about(item: PlanItem) -> dict[str, Any]:

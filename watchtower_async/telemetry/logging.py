@@ -47,6 +47,8 @@ _SENTENCES: Mapping[str, str] = {
     "replacement.unfinished": "Replacement is not finished, recovery goes on with it",
     "replacement.lost": "CONTAINER IS DOWN: putting it back failed, look at it now",
     "replacement.recovered": "Interrupted replacement",
+    "quarantine.added": "Image is not tried again here until its tag moves or it is cleared",
+    "quarantine.lifted": "Image may be tried again",
     "image.removed": "Removing image",
     "credentials.reloaded": "Credentials reloaded",
     "credentials.reload_rejected": "Credentials cannot be used as they are now",

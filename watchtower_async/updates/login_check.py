@@ -245,8 +245,7 @@ class LoginCheck:
             answer = await self._images.ask(reference)
             if not isinstance(answer, Unanswered):
                 return await self._state_with(answer, credential)
-            is_refused = self._registries.is_accepted(reference.host, credential) is False
-            if is_refused or not _may_be_missing(answer.reason, reference):
+            if not _may_be_missing(answer.reason, reference):
                 return _state_of_failure(reference, answer)
             missing.append((reference, answer))
         shown = await self._show(row.registry, credential)
@@ -256,12 +255,12 @@ class LoginCheck:
         """Say what an image that was found tells about the login."""
         reference = published.reference
         image = reference.familiar
-        if published.through_engine:
+        if published.through_engine and not published.login_refused:
             text = f"{image} was found, asked through the engine"
             return LoginState(Verdict.ACCEPTED, text, image, through_engine=True)
         if isinstance(credential, Anonymous):
             return LoginState(Verdict.ACCEPTED, f"{image} can be had without a login", image)
-        is_accepted = self._registries.is_accepted(reference.host, credential)
+        is_accepted = not published.login_refused and self._registries.is_accepted(reference.host, credential)
         if is_accepted:
             return LoginState(Verdict.ACCEPTED, f"{image} was found", image)
         if is_accepted is None:
@@ -270,7 +269,7 @@ class LoginCheck:
                 return shown
             return LoginState(Verdict.UNTESTED, f"{image} can be had without a login, so nobody looked at it", image)
         text = f"{image} can be had without a login only: log in again with `{login_command(reference.host)}`"
-        return LoginState(Verdict.REFUSED, text, image)
+        return LoginState(Verdict.REFUSED, text, image, published.through_engine)
 
     async def _show(self, domain: str, credential: Credential | Anonymous) -> LoginState:
         """Show a login to its registry, without an image."""

@@ -124,12 +124,14 @@ class Planner:
     async def _identify_all(self, watched: Iterable[Watched], inventory: Inventory) -> list[_Judged]:
         """Find out what to ask for, for each container."""
         texts = await self._image_texts(watched)
+        checks: dict[tuple[str, str], Checkable | Verdict] = {}
         first: list[_Judged] = []
         for item, text, document in texts:
             if isinstance(text, Verdict):
                 first.append(_Judged(item, item.container.image_text, text))
                 continue
-            check = checkable(text, item.container.image_id, inventory)
+            image = text, item.container.image_id
+            check = checks.get(image) or checks.setdefault(image, checkable(*image, inventory))
             if isinstance(check, Verdict):
                 first.append(_Judged(item, text, check))
             else:
@@ -138,16 +140,16 @@ class Planner:
 
     async def _image_texts(self, watched: Iterable[Watched]) -> list[_ImageText]:
         # The engine lists a container by image id as soon as its tag has moved on locally; inspect keeps the name.
-        async def text_of(item: Watched) -> _ImageText:
-            container = item.container
-            if not is_image_id(container.image_text, container.image_id):
-                return item, container.image_text, None
-            document = await self._read(self._engine.inspect_container, container.id)
-            if isinstance(document, Reason):
-                return item, _unreadable(document), None
-            return item, str((document.get("Config") or {}).get("Image") or container.image_text), document
+        given = list(watched)
+        by_id = [item for item in given if is_image_id(item.container.image_text, item.container.image_id)]
+        found = {item.container.id: text for item, text in zip(by_id, await _each(by_id, self._inspect), strict=True)}
+        return [found.get(item.container.id) or (item, item.container.image_text, None) for item in given]
 
-        return await _each(watched, text_of)
+    async def _inspect(self, item: Watched) -> _ImageText:
+        document = await self._read(self._engine.inspect_container, item.container.id)
+        if isinstance(document, Reason):
+            return item, _unreadable(document), None
+        return item, str((document.get("Config") or {}).get("Image") or item.container.image_text), document
 
     async def _examine_all(self, stale: list[_Judged]) -> list[_Judged]:
         image_ids = dict.fromkeys(item.watched.container.image_id for item in stale)
@@ -253,7 +255,8 @@ def _held_back(item: _Judged, quarantined: frozenset[Failure]) -> _Judged:
     published = item.verdict.published
     if not item.verdict.is_stale or published is None or (item.watched.container.name, published) not in quarantined:
         return item
-    reason = Reason(ReasonCode.QUARANTINED, "the published image failed here before; not tried until the tag moves")
+    text = "the published image failed here before; not tried until the tag moves or `quarantine clear` is called"
+    reason = Reason(ReasonCode.QUARANTINED, text)
     return replace(item, verdict=replace(item.verdict, freshness=Freshness.NOT_CHECKED, reason=reason))
 
 

@@ -8,7 +8,7 @@ after a registry has answered, whatever the answer was.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import anyio
@@ -128,7 +128,7 @@ class Scanner:
         if refused and isinstance(credential, Credential):
             # Some registries refuse a wrong login even for a public image.
             without = await self._ask_engine_as(reference, Anonymous(), unreachable)
-            return without if isinstance(without, Published) else answer
+            return replace(without, login_refused=True) if isinstance(without, Published) else answer
         return answer
 
     async def _ask_engine_as(

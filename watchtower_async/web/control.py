@@ -1,7 +1,7 @@
 """The control socket: a unix socket of mode 0600 that only this user can reach, so it needs no token.
 
-It now answers health; the whole API follows. Who holds it is *the* updater of this state directory: a second process
-with the same directory goes on without one and says so.
+It now answers health and the quarantine; the whole API follows. Who holds it is *the* updater of this state directory:
+a second process with the same directory goes on without one and says so.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 LOCK_NAME = "control.lock"
+LOCK_PATIENCE_SECONDS = 0.5
+"""A command holds the lock for a moment where no updater runs. Whoever holds it for longer is an updater."""
+_LOCK_PAUSE_SECONDS = 0.05
 SHUTDOWN_SECONDS = 1.0
 """What a client that is being answered gets when the updater stops."""
 
@@ -48,14 +51,23 @@ class ControlSocket:
         return self.problem is None
 
 
+class Routes(Protocol):
+    """Answers of one subject."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the routes."""
+
+
 @asynccontextmanager
-async def serve_control_socket(directory: Path, health: Callable[[], Health]) -> AsyncIterator[ControlSocket]:
+async def serve_control_socket(
+    directory: Path, health: Callable[[], Health], *routes: Routes
+) -> AsyncIterator[ControlSocket]:
     """Answer on the control socket while the context is open. A socket that cannot be had is a value, not an error."""
     from aiohttp import web  # noqa: PLC0415 - a plan needs no server
 
     path = directory / SOCKET_NAME
     try:
-        lock = _take_lock(directory)
+        lock = await _wait_for_lock(directory)
     except BlockingIOError:
         yield ControlSocket(path, f"another updater already answers on {path}")
         return
@@ -69,7 +81,7 @@ async def serve_control_socket(directory: Path, health: Callable[[], Health]) ->
         yield ControlSocket(path, f"the control socket {path} cannot be opened: {error.strerror or error}")
         return
     runner = web.AppRunner(
-        _application(health), handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+        _application(health, routes), handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
     )
     try:
         await runner.setup()
@@ -80,6 +92,27 @@ async def serve_control_socket(directory: Path, health: Callable[[], Health]) ->
             await runner.cleanup()
         path.unlink(missing_ok=True)
         os.close(lock)
+
+
+@contextmanager
+def hold_lock(directory: Path) -> Iterator[None]:
+    """Keep updaters out while the context is open. Raises BlockingIOError where one is there, and OSError."""
+    lock = _take_lock(directory)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+async def _wait_for_lock(directory: Path) -> int:
+    deadline = anyio.current_time() + LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            return _take_lock(directory)
+        except BlockingIOError:
+            if anyio.current_time() >= deadline:
+                raise
+        await anyio.sleep(_LOCK_PAUSE_SECONDS)
 
 
 def _take_lock(directory: Path) -> int:
@@ -108,7 +141,7 @@ def _bind(path: Path) -> socket.socket:
     return listening
 
 
-def _application(health: Callable[[], Health]) -> web.Application:
+def _application(health: Callable[[], Health], routes: Iterable[Routes]) -> web.Application:
     from aiohttp import web  # noqa: PLC0415
 
     async def answer_health(_request: web.Request) -> web.Response:
@@ -118,4 +151,6 @@ def _application(health: Callable[[], Health]) -> web.Application:
 
     application = web.Application()
     application.router.add_get("/health", answer_health)
+    for item in routes:
+        item.add_to(application.router)
     return application

@@ -80,7 +80,10 @@ class Container:
     output: list[tuple[int, str]] = field(default_factory=list)
     """Lines by stream."""
     changed_files: dict[str, JsonObject] = field(default_factory=dict)
-    """Paths that differ from the image, with what the archive tells of each: `name`, `size`, `mode`, `mtime`."""
+    """Files that differ from the image, with what the archive tells of each: `name`, `size`, `mode`, `mtime`.
+
+    They may have a `content`, `uid` and `gid`, too.
+    """
     timers: Timers = field(default_factory=Timers)
     down: anyio.Event = field(default_factory=anyio.Event)
     pending_start: Pending | None = None

@@ -20,6 +20,7 @@ from tests.support.engine_sim.behaviour import EngineRefusal, JsonObject, NotMod
 from tests.support.engine_sim.container import Container
 from tests.support.engine_sim.engine import SimulatedEngine
 from tests.support.engine_sim.faults import Traced
+from tests.support.engine_sim.files import archive_of, stat_of, unpack
 from tests.support.engine_sim.images import MANIFEST_TYPE, familiar, repository_of
 from watchtower_async.engine.address import EngineAddress
 from watchtower_async.engine.client import Engine, connect_engine
@@ -46,6 +47,8 @@ class Request:
     params: dict[str, str]
     body: JsonObject
     auth: str | None
+    data: bytes = b""
+    """The body as it was sent."""
 
     def flag(self, name: str) -> bool:
         """Say whether a parameter is set."""
@@ -174,7 +177,9 @@ class EngineServer:
     async def _dispatch(self, request: web.Request, data: bytes) -> Answer | Stream:
         try:
             path = self._path(request.path)
-            sent = Request(dict(request.query), json.loads(data or b"{}") or {}, request.headers.get("X-Registry-Auth"))
+            is_json = request.content_type == "application/json"
+            body = json.loads(data or b"{}") or {} if is_json else {}
+            sent = Request(dict(request.query), body, request.headers.get("X-Registry-Auth"), data)
             for method, pattern, verb in _ROUTES:
                 match = pattern.fullmatch(path)
                 if match and method == request.method:
@@ -271,11 +276,15 @@ class EngineServer:
         return Answer(raw=json.dumps([{"Path": path, "Kind": 1} for path in sorted(paths)] or None).encode())
 
     async def _stat(self, sent: Request, text: str) -> Answer:
-        container, path = self._world.find(text), sent.params.get("path", "")
-        if path not in container.changed_files:
-            raise EngineRefusal(404, f"Could not find the file {path} in container {text}")
-        stat = json.dumps(container.changed_files[path]).encode()
+        stat = json.dumps(stat_of(self._world.find(text), sent.params.get("path", ""))).encode()
         return Answer(headers={"X-Docker-Container-Path-Stat": base64.b64encode(stat).decode()})
+
+    async def _get_archive(self, sent: Request, text: str) -> Answer:
+        return Answer(raw=archive_of(self._world.find(text), sent.params.get("path", "")))
+
+    async def _put_archive(self, sent: Request, text: str) -> Answer:
+        unpack(self._world.find(text), sent.params.get("path", ""), sent.data)
+        return Answer(200)
 
     async def _images(self, sent: Request) -> Answer:
         return Answer(json=self._world.images.listing(self._world.api))
@@ -365,6 +374,8 @@ _ROUTES = [
     _route("GET", "/containers/([^/]+)/logs", EngineServer._logs),
     _route("GET", "/containers/([^/]+)/changes", EngineServer._changes),
     _route("HEAD", "/containers/([^/]+)/archive", EngineServer._stat),
+    _route("GET", "/containers/([^/]+)/archive", EngineServer._get_archive),
+    _route("PUT", "/containers/([^/]+)/archive", EngineServer._put_archive),
     _route("GET", "/images/json", EngineServer._images),
     _route("POST", "/images/create", EngineServer._pull),
     _route("GET", "/images/(.+)/json", EngineServer._image),

@@ -1,0 +1,406 @@
+"""What is updated together, and in which order. Pure.
+
+A *group* is what a rollout takes down at a time. Its members are
+
+* the containers to be *updated*;
+* those that must be *re-created* with them, updated or not: they share the network, pid or ipc namespace of a member,
+  or link to one (`HostConfig.Links`), and a re-created target is another one to the engine. This goes on from member to
+  member, and includes stopped ones, which could not be started any more;
+* those that are *restarted* after them: their `depends_on` says `restart: true`, or the label `….depends-on` names a
+  member, or they share a namespace with a restarted one. They keep their container; only running ones are restarted.
+
+The first two kinds are one transaction: all move on, or all go back. Groups follow what their members depend on, also
+through containers that are not updated. What several groups would restart is restarted by the last of them. Containers
+that depend on each other in a circle have no order; that costs the groups with such a member, and only those.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from watchtower_async.engine.inventory import ContainerSummary
+from watchtower_async.engine.spec_parts import JsonObject, section
+from watchtower_async.engine.temporary_name import parse_temporary_name
+from watchtower_async.rollout.graph import Union, find_circles, positions, reverse
+from watchtower_async.rollout.transitions import UP
+from watchtower_async.updates.ordering import (
+    COMPOSE_DEPENDS_ON,
+    COMPOSE_PROJECT,
+    COMPOSE_SERVICE,
+    DEPENDS_ON,
+    dependencies,
+)
+
+_RESTARTABLE = frozenset({"running", "restarting"})
+_LEAVING = frozenset({"dead", "removing"})
+"""States of containers that are no member of anything any more."""
+_SHARED_MODES = ("NetworkMode", "PidMode", "IpcMode")
+
+
+class Role(StrEnum):
+    """What happens to a member of a group."""
+
+    UPDATE = "update"
+    RECREATE = "recreate"
+    """It gets a new container on the image that it has."""
+    RESTART = "restart"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A container in a group."""
+
+    container_id: str
+    name: str
+    role: Role
+    is_up: bool = True
+    """Whether it ran when the group was made; one that did not is re-created and not started."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form for programs."""
+        return {"id": self.container_id, "name": self.name, "role": str(self.role), "is_up": self.is_up}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What is taken down together. The members stand targets first, the restarted ones last."""
+
+    key: str
+    """The name of its first updated container."""
+    members: tuple[Member, ...]
+    after: frozenset[str] = frozenset()
+    """The keys of the groups that must run before this one is taken down."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all members."""
+        return tuple(member.name for member in self.members)
+
+    @property
+    def updated(self) -> tuple[Member, ...]:
+        """Return the members that get a new image."""
+        return tuple(member for member in self.members if member.role is Role.UPDATE)
+
+    @property
+    def create_order(self) -> tuple[Member, ...]:
+        """Return the members that get a new container, targets first: a dependent's request names its target's id."""
+        return tuple(member for member in self.members if member.role is not Role.RESTART)
+
+    @property
+    def stop_order(self) -> tuple[Member, ...]:
+        """Return the order to stop them in: dependents first."""
+        return tuple(member for member in reversed(self.create_order) if member.is_up)
+
+    @property
+    def start_order(self) -> tuple[Member, ...]:
+        """Return the order to start them in: targets first, as a shared namespace is that of a running container."""
+        return tuple(member for member in self.create_order if member.is_up)
+
+    @property
+    def remove_order(self) -> tuple[Member, ...]:
+        """Return the order to remove predecessors in: dependents' first.
+
+        A target's predecessor is the only thing that tells what a dead id in its dependents meant.
+        """
+        return tuple(reversed(self.create_order))
+
+    @property
+    def restart_order(self) -> tuple[Member, ...]:
+        """Return what is restarted once the others run, in order."""
+        return tuple(member for member in self.members if member.role is Role.RESTART)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form for programs."""
+        return {
+            "key": self.key,
+            "members": [member.as_json() for member in self.members],
+            "after": sorted(self.after),
+        }
+
+
+def read_group(document: Mapping[str, Any]) -> Group:
+    """Read what `as_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    members = (
+        Member(str(item["id"]), str(item["name"]), Role(item["role"]), bool(item["is_up"]))
+        for item in document["members"]
+    )
+    return Group(str(document["key"]), tuple(members), frozenset(map(str, document["after"])))
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A container that cannot be updated as things are, and why."""
+
+    name: str
+    reason: str
+    is_circular: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """All groups of an engine, each after those that it follows, and what is in none."""
+
+    groups: tuple[Group, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def make_groups(
+    containers: Sequence[ContainerSummary],
+    *,
+    updates: Collection[str],
+    documents: Mapping[str, JsonObject] | None = None,
+    held: Mapping[str, str] | None = None,
+) -> Grouping:
+    """Group the containers to be updated, given by name.
+
+    The list of containers tells about networks and links only; shared pid and ipc namespaces are known for the
+    inspected `documents` (by container id). `held` are containers that must not be touched, each with the reason.
+    """
+    present = {item.name: item for item in containers if item.state not in _LEAVING}
+    relations = _relations(list(present.values()), documents or {})
+    return _Grouper(present, relations, frozenset(updates) & present.keys(), _held(present, held or {})).group()
+
+
+def _held(present: Iterable[str], held: Mapping[str, str]) -> dict[str, str]:
+    unfinished = {name: "it is part of an unfinished replacement" for name in present if parse_temporary_name(name)}
+    return {**unfinished, **held}
+
+
+# ---- who depends on whom ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Relations:
+    """By name, with the names on the other side that exist."""
+
+    binding: Mapping[str, frozenset[str]]
+    """What a container must be re-created with: owners of its namespaces, and link targets."""
+    order: Mapping[str, frozenset[str]]
+    """Everything a container comes after."""
+    sharers: Mapping[str, set[str]]
+    """Those that live in a namespace of a container."""
+    bound: Mapping[str, set[str]]
+    """Those that must be re-created with a container."""
+    restarted: Mapping[str, set[str]]
+    """Those that are restarted when a container was updated or restarted."""
+
+
+def _relations(containers: Sequence[ContainerSummary], documents: Mapping[str, JsonObject]) -> _Relations:
+    names = {item.id: item.name for item in containers}
+    known = {item.name for item in containers}
+    links = _links(containers)
+    shared: dict[str, frozenset[str]] = {}
+    binding: dict[str, frozenset[str]] = {}
+    for item in containers:
+        host = section(documents.get(item.id) or {}, "HostConfig")
+        modes = (item.network_mode, *(str(host.get(mode) or "") for mode in _SHARED_MODES))
+        owners = {names.get(target, target) for mode in modes if (target := _owner(mode))}
+        linked = {str(link).split(":")[0].removeprefix("/") for link in host.get("Links") or ()}
+        shared[item.name] = frozenset(owners & known - {item.name})
+        binding[item.name] = frozenset((owners | linked | links.get(item.name, set())) & known - {item.name})
+    by_label = dependencies(containers)
+    order = {name: by_label[name] | binding[name] for name in by_label}
+    return _Relations(
+        binding, order, sharers=reverse(shared), bound=reverse(binding), restarted=_restarted(containers, known)
+    )
+
+
+def _owner(mode: str) -> str:
+    return mode.removeprefix("container:") if mode.startswith("container:") else ""
+
+
+def _links(containers: Iterable[ContainerSummary]) -> dict[str, set[str]]:
+    # The engine lists a legacy link among the names of its target: "/web/db" says that web links to this container.
+    targets: dict[str, set[str]] = {}
+    for item in containers:
+        for alias in item.aliases:
+            targets.setdefault(alias.strip("/").partition("/")[0], set()).add(item.name)
+    return targets
+
+
+def _restarted(containers: Sequence[ContainerSummary], known: set[str]) -> dict[str, set[str]]:
+    by_service: dict[tuple[str, str], list[str]] = {}
+    for item in containers:
+        key = (item.labels.get(COMPOSE_PROJECT, ""), item.labels.get(COMPOSE_SERVICE, ""))
+        by_service.setdefault(key, []).append(item.name)
+    targets: dict[str, set[str]] = {}
+    for item in containers:
+        named = item.labels.get(DEPENDS_ON, "")
+        project = item.labels.get(COMPOSE_PROJECT, "")
+        if named:
+            wanted = {name.strip().removeprefix("/") for name in named.split(",")}
+        else:
+            services = restarting_services(item.labels.get(COMPOSE_DEPENDS_ON, ""))
+            wanted = {name for service in services for name in by_service.get((project, service), ())}
+        targets[item.name] = wanted & known - {item.name}
+    return reverse(targets)
+
+
+def restarting_services(text: str) -> tuple[str, ...]:
+    """Return the services of a compose label whose update restarts the container: `db:service_started:true`."""
+    if text.startswith("{"):
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            return ()
+        return tuple(name for name, entry in found.items() if isinstance(entry, dict) and entry.get("restart") is True)
+    parts = [part.strip().split(":") for part in text.split(",")]
+    return tuple(part[0] for part in parts if len(part) > 2 and part[2].lower() == "true")
+
+
+# ---- groups ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A group while it is made."""
+
+    key: str
+    together: list[str]
+    """One transaction, targets first."""
+    restarts: list[str] = field(default_factory=list)
+    after: set[str] = field(default_factory=set)
+
+
+class _Grouper:
+    """Makes the groups of one engine."""
+
+    def __init__(
+        self,
+        present: Mapping[str, ContainerSummary],
+        relations: _Relations,
+        updates: frozenset[str],
+        held: Mapping[str, str],
+    ) -> None:
+        self._present = present
+        self._relations = relations
+        self._updates = updates
+        self._held = held
+        circles = find_circles(relations.order)
+        self._circle_of = {name: circle for circle in circles for name in circle}
+        sortable = {name: targets for name, targets in relations.order.items() if name not in self._circle_of}
+        self._position = positions(sortable)
+        self._left_out: list[LeftOut] = []
+
+    def group(self) -> Grouping:
+        """Make them."""
+        drafts = [draft for together in self._transactions() if (draft := self._draft(together)) is not None]
+        home = {name: draft.key for draft in drafts for name in draft.together}
+        for draft in drafts:
+            draft.after = self._follows(draft, home)
+        drafts = self._without_circles(drafts)
+        self._distribute_restarts(drafts, home.keys())
+        return Grouping(tuple(self._finish(draft) for draft in drafts), tuple(self._left_out))
+
+    def _transactions(self) -> list[list[str]]:
+        """Return for all updates what is bound to them, as sets that do not overlap."""
+        union = Union()
+        for start in sorted(self._updates):
+            stack = [start]
+            while stack:
+                name = stack.pop()
+                for other in sorted(self._relations.bound[name]):
+                    is_new = other not in union
+                    union.join(name, other)
+                    if is_new and other not in self._updates:
+                        stack.append(other)
+            union.add(start)
+        return union.sets()
+
+    def _draft(self, together: list[str]) -> _Draft | None:
+        updates = [name for name in together if name in self._updates]
+        circular = next((name for name in together if name in self._circle_of), None)
+        if circular is not None:
+            circle = ", ".join(sorted(self._circle_of[circular]))
+            self._leave_out(updates, f"these depend on each other in a circle: {circle}", is_circular=True)
+            return None
+        untouchable = next((name for name in together if name in self._held), None)
+        if untouchable is not None:
+            reason = f"{untouchable} would have to be re-created with it, and must not be: {self._held[untouchable]}"
+            if untouchable in updates:
+                reason = self._held[untouchable]
+            self._leave_out(updates, reason)
+            return None
+        ordered = sorted(together, key=self._rank)
+        return _Draft(next(name for name in ordered if name in self._updates), ordered)
+
+    def _leave_out(self, names: Iterable[str], reason: str, *, is_circular: bool = False) -> None:
+        self._left_out += [LeftOut(name, reason, is_circular) for name in sorted(names)]
+
+    def _rank(self, name: str) -> tuple[int, str]:
+        return self._position.get(name, -1), name
+
+    def _follows(self, draft: _Draft, home: Mapping[str, str]) -> set[str]:
+        """Return the groups that this one depends on, also through containers that are in no group."""
+        found: set[str] = set()
+        seen = set(draft.together)
+        stack = list(draft.together)
+        while stack:
+            for target in self._relations.order[stack.pop()]:
+                if target in seen:
+                    continue
+                seen.add(target)
+                if target in home:
+                    found.add(home[target])
+                else:
+                    stack.append(target)
+        return found - {draft.key}
+
+    def _without_circles(self, drafts: list[_Draft]) -> list[_Draft]:
+        """Sort the drafts, and leave out those that follow each other: a transaction can close a circle."""
+        graph = {draft.key: draft.after for draft in drafts}
+        circles = find_circles(graph)
+        circular = {key for circle in circles for key in circle}
+        for draft in drafts:
+            if draft.key in circular:
+                updates = [name for name in draft.together if name in self._updates]
+                reason = f"what must be re-created together depends on each other in a circle: {', '.join(updates)}"
+                self._leave_out(updates, reason, is_circular=True)
+        kept = {draft.key: draft for draft in drafts if draft.key not in circular}
+        for draft in kept.values():
+            draft.after &= kept.keys()
+        return [kept[key] for key in positions({key: draft.after for key, draft in kept.items()})]
+
+    def _distribute_restarts(self, drafts: list[_Draft], taken: Collection[str]) -> None:
+        wanted: dict[str, list[_Draft]] = {}
+        for draft in drafts:
+            for name in self._restarts(draft, taken):
+                wanted.setdefault(name, []).append(draft)
+        for name in sorted(wanted, key=self._rank):
+            *earlier, last = wanted[name]
+            last.restarts.append(name)
+            last.after |= {draft.key for draft in earlier}
+
+    def _restarts(self, draft: _Draft, taken: Collection[str]) -> set[str]:
+        """Return what is restarted after this group, from one to the next."""
+        found: set[str] = set()
+        stack = list(draft.together)
+        while stack:
+            name = stack.pop()
+            dependents = set(self._relations.restarted[name])
+            if name in found:
+                dependents |= self._relations.sharers[name]
+            for other in dependents - found:
+                if other not in taken and self._may_restart(other):
+                    found.add(other)
+                    stack.append(other)
+        return found
+
+    def _may_restart(self, name: str) -> bool:
+        return self._present[name].state in _RESTARTABLE and name not in self._held and name not in self._circle_of
+
+    def _finish(self, draft: _Draft) -> Group:
+        members = [self._member(name, self._role(name)) for name in draft.together]
+        members += [self._member(name, Role.RESTART) for name in draft.restarts]
+        return Group(draft.key, tuple(members), frozenset(draft.after))
+
+    def _role(self, name: str) -> Role:
+        return Role.UPDATE if name in self._updates else Role.RECREATE
+
+    def _member(self, name: str, role: Role) -> Member:
+        container = self._present[name]
+        return Member(container.id, name, role, container.state in UP)

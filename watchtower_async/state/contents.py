@@ -1,0 +1,142 @@
+"""What is kept from one run to the next, as values, and how much of it at most.
+
+A container has one entry in the quarantine of its host: the published digest that failed in it last. The entry ends
+when the tag points elsewhere or a person clears it; which of the two is for others to notice.
+
+Everything is bounded, since nobody looks at it for years: when there are too many of a kind, the oldest go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from watchtower_async.errors import InvalidReferenceError
+from watchtower_async.images.digest import Digest, parse_digest
+
+MOST_ENTRIES = 1000
+MOST_ROLLOUTS = 200
+DETAIL_LINES = 40
+TEXT_CHARACTERS = 1000
+DOCUMENT_CHARACTERS = 4 << 20
+
+Key = TypeVar("Key")
+Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineEntry:
+    """An image that failed in a container, and is not tried in it again."""
+
+    host: str
+    """The engine's name."""
+    container: str
+    image: str
+    """The reference whose tag pointed to the digest."""
+    digest: Digest
+    since: datetime
+    reason: str
+    detail: tuple[str, ...] = ()
+    """What the failed container left to understand it, line by line."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what there is one entry for."""
+        return self.host, self.container
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form for programs."""
+        return {
+            "host": self.host,
+            "container": self.container,
+            "image": self.image,
+            "digest": str(self.digest),
+            "since": self.since.isoformat(),
+            "reason": self.reason,
+            "detail": list(self.detail),
+        }
+
+
+def read_entry(document: Mapping[str, Any]) -> QuarantineEntry | None:
+    """Read the form for programs; None where it is not one."""
+    try:
+        since = datetime.fromisoformat(document["since"])
+        detail = document["detail"]
+        if since.tzinfo is None or not isinstance(detail, list):
+            return None
+        return QuarantineEntry(
+            host=str(document["host"]),
+            container=str(document["container"]),
+            image=str(document["image"]),
+            digest=parse_digest(document["digest"]),
+            since=since,
+            reason=str(document["reason"]),
+            detail=tuple(str(line) for line in detail),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidReferenceError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRollout:
+    """A rollout that is not finished."""
+
+    id: str
+    document: str = field(repr=False)
+    """Its state, as JSON text that only the coordinator reads."""
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Everything that is kept. Each change returns another value."""
+
+    quarantine: Mapping[tuple[str, str], QuarantineEntry] = field(default_factory=dict)
+    rollouts: Mapping[str, StoredRollout] = field(default_factory=dict)
+
+    def with_entry(self, entry: QuarantineEntry) -> Contents:
+        """Return the contents with this entry, in place of an older one for the same container."""
+        entries = {**self.quarantine, entry.key: _trimmed(entry)}
+        return replace(self, quarantine=_newest(entries, MOST_ENTRIES, lambda item: item.since))
+
+    def without_entries(self, lifted: tuple[QuarantineEntry, ...]) -> Contents:
+        """Return the contents without these entries."""
+        gone = {entry.key for entry in lifted}
+        return replace(self, quarantine={key: entry for key, entry in self.quarantine.items() if key not in gone})
+
+    def entries_of(self, container: str | None, host: str | None) -> tuple[QuarantineEntry, ...]:
+        """Return the entries of a container and a host, where None stands for all of them."""
+        return tuple(
+            entry
+            for entry in sorted(self.quarantine.values(), key=lambda item: item.key)
+            if container in (None, entry.container) and host in (None, entry.host)
+        )
+
+    def with_rollout(self, rollout: StoredRollout) -> Contents:
+        """Return the contents with this rollout, in place of an older state of it."""
+        rollouts = {**self.rollouts, rollout.id: rollout}
+        return replace(self, rollouts=_newest(rollouts, MOST_ROLLOUTS, lambda item: item.updated_at))
+
+    def without_rollout(self, rollout_id: str) -> Contents:
+        """Return the contents without this rollout."""
+        return replace(self, rollouts={key: item for key, item in self.rollouts.items() if key != rollout_id})
+
+
+def _newest(kept: dict[Key, Kept], most: int, age: Callable[[Kept], datetime]) -> dict[Key, Kept]:
+    if len(kept) <= most:
+        return kept
+    ordered = sorted(kept.items(), key=lambda pair: age(pair[1]))
+    return dict(ordered[len(ordered) - most :])
+
+
+def _trimmed(entry: QuarantineEntry) -> QuarantineEntry:
+    # The last lines are the ones that tell why a program ended.
+    detail = tuple(_storable(line) for line in entry.detail[-DETAIL_LINES:])
+    return replace(entry, image=_storable(entry.image), reason=_storable(entry.reason), detail=detail)
+
+
+def _storable(text: str) -> str:
+    short = text if len(text) <= TEXT_CHARACTERS else text[: TEXT_CHARACTERS - 1] + "…"
+    return short.encode("utf-8", "replace").decode("utf-8")

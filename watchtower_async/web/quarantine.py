@@ -1,0 +1,64 @@
+"""The quarantine over HTTP: `GET /quarantine`, `DELETE /quarantine/{name}`, and `DELETE /quarantine` for all of it.
+
+Each answers `{"quarantine": […]}`: the entries that there are, or those that were dropped. A container without an entry
+is 404.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from watchtower_async.events import Announcer, QuarantineLifted
+from watchtower_async.state.contents import QuarantineEntry
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+CLEARED = "somebody cleared it"
+
+
+class Quarantine(Protocol):
+    """The state, as these answers need it."""
+
+    async def ready(self) -> None:
+        """Wait until the state was read."""
+
+    @property
+    def quarantined(self) -> tuple[QuarantineEntry, ...]:
+        """Return all entries."""
+
+    async def lift_quarantine(self, container: str | None = None) -> tuple[QuarantineEntry, ...]:
+        """Drop the entries of a container, or all, and return them."""
+
+
+class QuarantineRoutes:
+    """Answers for one state."""
+
+    def __init__(self, *, quarantine: Quarantine, announcer: Announcer) -> None:
+        self._quarantine = quarantine
+        self._announcer = announcer
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        """Add the routes."""
+        router.add_get("/quarantine", self._show)
+        router.add_delete("/quarantine", self._clear)
+        router.add_delete("/quarantine/{name}", self._clear)
+
+    async def _show(self, _request: web.Request) -> web.Response:
+        await self._quarantine.ready()
+        return _answer(self._quarantine.quarantined)
+
+    async def _clear(self, request: web.Request) -> web.Response:
+        await self._quarantine.ready()
+        name = request.match_info.get("name")
+        lifted = await self._quarantine.lift_quarantine(name)
+        for entry in lifted:
+            self._announcer.announce(QuarantineLifted(entry, CLEARED))
+        return _answer(lifted, status=404 if name is not None and not lifted else 200)
+
+
+def _answer(entries: Iterable[QuarantineEntry], *, status: int = 200) -> web.Response:
+    from aiohttp import web  # noqa: PLC0415 - a plan needs no server
+
+    return web.json_response({"quarantine": [entry.as_json() for entry in entries]}, status=status)
