@@ -306,7 +306,12 @@ class App:
         )
 
         async def recover_here(inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
-            return await recover(replacer=replacer, containers=inventory.containers, dry_run=only_report)
+            return await recover(
+                replacer=replacer,
+                containers=inventory.containers,
+                dry_run=only_report,
+                on_wait=lambda text: announcer.announce(Degraded(text)),
+            )
 
         return Session(
             engine=engine,

@@ -94,6 +94,12 @@ def test_label_that_asks_for_less_and_is_not_supported_holds_the_container(label
     assert the_reason({f"com.centurylinklabs.watchtower.{label}": value}) is ReasonCode.NOT_SUPPORTED
 
 
+def test_label_that_names_another_image_holds_the_container() -> None:
+    """The container's own image name is not the one to ask for."""
+    label = {"com.centurylinklabs.zodiac.original-image": "registry.example/app:1"}
+    assert the_reason(label) is ReasonCode.NOT_SUPPORTED
+
+
 def test_temporary_names_of_a_replacement_are_left_alone() -> None:
     """Halves of an unfinished replacement are recovery's business."""
     assert the_reason({}, name="web.wta-old-ra-1f3c9b2d77aa") is ReasonCode.UNFINISHED

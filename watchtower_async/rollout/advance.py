@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect
+from bisect import bisect_left
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -31,6 +31,7 @@ from watchtower_async.rollout.course import (
     Phase,
     Progress,
     RolloutState,
+    is_ready,
     started_in,
 )
 from watchtower_async.rollout.course_events import (
@@ -109,6 +110,7 @@ class _Turn:
         self._state = progress.state
         self._reason = progress.reason
         self._waiting = progress.waiting
+        self._ready = progress.ready
         self._groups = dict(progress.groups)
         self._active = list(progress.active)
         self._started = list(progress.started)
@@ -126,6 +128,7 @@ class _Turn:
             state=self._state,
             reason=self._reason,
             waiting=self._waiting,
+            ready=self._ready,
             groups=self._groups,
             active=tuple(self._active),
             started=tuple(self._started),
@@ -352,11 +355,11 @@ class _Turn:
             self._enter(RolloutState.UPDATING, "resumed")
 
     def _drop_upcoming(self, reason: str) -> None:
+        dropped, self._waiting, self._ready = self._waiting, (), ()
         for key in tuple(self._active):
             if self._groups[key].phase in _UPCOMING:
                 self._commands.append(CancelGroup(key))
                 self._end(key, _not_begun(reason))
-        dropped, self._waiting = self._waiting, ()
         for key in dropped:
             self._end(key, _not_begun(reason))
 
@@ -378,16 +381,23 @@ class _Turn:
                     self._enter(RolloutState.ABANDONED, self._reason)
 
     def _prepare_next(self) -> None:
-        index = self._course.index
-        upcoming = [index[key] for key in self._active if self._groups[key].phase in _UPCOMING]
-        room = self._course.slots + AHEAD - len(upcoming)
-        # One that waits again after a restart does not wait for room: those that have it may follow it.
-        returned = bisect(self._waiting, max(upcoming, default=-1), key=index.__getitem__)
-        count = max(room, returned, 0)
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        for key in taken:
-            self._move(key, Phase.PREPARING)
-            self._commands.append(PrepareGroup(key))
+        """Prepare what can start as soon as there is a slot; with room left, also what must wait for others first."""
+        upcoming = [key for key in self._active if self._groups[key].phase in _UPCOMING]
+        limit = self._course.slots + AHEAD
+        for key in self._ready[: max(0, limit - sum(self._is_ready(key) for key in upcoming))]:
+            self._prepare(key)
+            upcoming.append(key)
+        for key in self._waiting[: max(0, limit - len(upcoming))]:
+            self._prepare(key)
+
+    def _prepare(self, key: str) -> None:
+        self._waiting = self._without(self._waiting, key)
+        self._ready = self._without(self._ready, key)
+        self._move(key, Phase.PREPARING)
+        self._commands.append(PrepareGroup(key))
+
+    def _is_ready(self, key: str) -> bool:
+        return is_ready(self._course, key, self._groups)
 
     def _start_next(self) -> None:
         if self._count_active(_FAILING):
@@ -478,6 +488,8 @@ class _Turn:
         else:
             self._groups[key] = replace(found, phase=phase, since=self._now, **changes)
         self._note(key, was_active=before in IN_FLIGHT, is_active=phase in IN_FLIGHT)
+        if self._groups[key].has_passed:
+            self._let_pass(key)
         if phase is Phase.ENDED and self._groups[key].turn >= 0:
             self._started.remove(key)
         self._commands.append(GroupMoved(key, phase, self._groups[key].outcome))
@@ -492,9 +504,16 @@ class _Turn:
         del self._groups[key]
         self._note(key, was_active=True, is_active=False)
         self._started = list(started_in(self._groups))
-        index = self._course.index
-        self._waiting = tuple(sorted((*self._waiting, key), key=index.__getitem__))
+        self._waiting = self._with(self._waiting, key)
+        if self._is_ready(key):
+            self._ready = self._with(self._ready, key)
         self._commands.append(GroupMoved(key, Phase.WAITING))
+
+    def _let_pass(self, key: str) -> None:
+        """Let those that follow this group go on."""
+        for other in self._course.followers[key]:
+            if self._is_ready(other) and self._find(self._waiting, other) and not self._find(self._ready, other):
+                self._ready = self._with(self._ready, other)
 
     def _note(self, key: str, *, was_active: bool, is_active: bool) -> None:
         if was_active and not is_active:
@@ -502,6 +521,23 @@ class _Turn:
         elif is_active and not was_active:
             self._active.append(key)
             self._active.sort(key=self._course.index.__getitem__)
+
+    # Keys stand in the order of the course, so that they are found without looking at all of them.
+
+    def _place(self, keys: tuple[str, ...], key: str) -> int:
+        return bisect_left(keys, self._course.index[key], key=self._course.index.__getitem__)
+
+    def _find(self, keys: tuple[str, ...], key: str) -> bool:
+        place = self._place(keys, key)
+        return keys[place : place + 1] == (key,)
+
+    def _with(self, keys: tuple[str, ...], key: str) -> tuple[str, ...]:
+        place = self._place(keys, key)
+        return (*keys[:place], key, *keys[place:])
+
+    def _without(self, keys: tuple[str, ...], key: str) -> tuple[str, ...]:
+        place = self._place(keys, key)
+        return keys[:place] + keys[place + 1 :] if self._find(keys, key) else keys
 
     # ---- small questions ---------------------------------------------------------------------------------------
 

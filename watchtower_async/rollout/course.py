@@ -15,7 +15,7 @@ Instants are seconds on the clock of whoever carries the rollout out. It must no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -198,6 +198,11 @@ class GroupProgress:
     outcome: Outcome | None = None
     """How it ended. Only the end of an updated group may become another one, while the rollout lasts."""
 
+    @property
+    def has_passed(self) -> bool:
+        """Say whether those that follow it need not wait for it any more: it ran, or it ended otherwise."""
+        return self.up_at is not None or self.phase is Phase.ENDED
+
     def as_json(self) -> dict[str, Any]:
         """Return the form for programs."""
         return {
@@ -222,6 +227,8 @@ class Progress:
     """Why it is in this state, where that is not clear by itself."""
     waiting: tuple[str, ...]
     """The keys of the groups that nothing was done about yet, in order."""
+    ready: tuple[str, ...] = ()
+    """Those of them that have nothing to wait for but their turn."""
     groups: Mapping[str, GroupProgress] = field(default_factory=dict)
     """All others."""
     active: tuple[str, ...] = ()
@@ -268,7 +275,18 @@ _PREPARED = frozenset({Phase.PREPARED})
 
 def begin(course: Course) -> Progress:
     """Return where a rollout stands that was only planned."""
-    return Progress(state=RolloutState.UPDATING, waiting=tuple(planned.key for planned in course.groups))
+    waiting = tuple(planned.key for planned in course.groups)
+    return Progress(state=RolloutState.UPDATING, waiting=waiting, ready=ready_in(course, waiting, {}))
+
+
+def ready_in(course: Course, waiting: Iterable[str], groups: Mapping[str, GroupProgress]) -> tuple[str, ...]:
+    """Return the waiting groups that do not follow another one that has yet to run."""
+    return tuple(key for key in waiting if is_ready(course, key, groups))
+
+
+def is_ready(course: Course, key: str, groups: Mapping[str, GroupProgress]) -> bool:
+    """Say whether everything that this group follows has passed."""
+    return all(other in groups and groups[other].has_passed for other in course.planned(key).group.after)
 
 
 def active_in(course: Course, groups: Mapping[str, GroupProgress]) -> tuple[str, ...]:
@@ -305,10 +323,12 @@ def read_progress(document: Mapping[str, Any], course: Course) -> Progress:
     groups = {str(key): _read_group_progress(item) for key, item in document["groups"].items()}
     if not groups.keys() <= course.index.keys():
         raise ValueError("the stored progress is that of another rollout")
+    waiting = tuple(planned.key for planned in course.groups if planned.key not in groups)
     return Progress(
         state=RolloutState(document["state"]),
         reason=str(document["reason"]),
-        waiting=tuple(planned.key for planned in course.groups if planned.key not in groups),
+        waiting=waiting,
+        ready=ready_in(course, waiting, groups),
         groups=groups,
         active=active_in(course, groups),
         started=started_in(groups),

@@ -7,7 +7,7 @@ too young is waited for, after everything else is in order; what another updater
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -30,6 +30,9 @@ from watchtower_async.rollout.transitions import (
     situations,
     whose_turn,
 )
+
+CLOCK_MARGIN_SECONDS = 1.0
+"""The engine's clock and ours do not tick together."""
 
 LONGEST_WAIT_SECONDS = 150.0
 """A replacement that is too young to be touched is waited for at most so long; the next session looks again."""
@@ -55,9 +58,13 @@ async def recover(
     replacer: Replacer,
     containers: Iterable[ContainerSummary],
     dry_run: bool,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> tuple[RecoveryReport, ...]:
-    """Bring every name of an engine in order. Idempotent; may be killed anywhere. Raises EngineUnavailableError."""
-    recovery = _Recovery(replacer, dry_run=dry_run)
+    """Bring every name of an engine in order. Idempotent; may be killed anywhere. Raises EngineUnavailableError.
+
+    `on_wait` is told what is waited for, as that can take a minute.
+    """
+    recovery = _Recovery(replacer, dry_run=dry_run, on_wait=on_wait)
     reports: list[RecoveryReport] = []
     for base in situations(containers):
         report = await recovery.handle(base)
@@ -73,8 +80,9 @@ async def recover(
 class _Recovery:
     """One pass over one engine."""
 
-    def __init__(self, replacer: Replacer, *, dry_run: bool) -> None:
+    def __init__(self, replacer: Replacer, *, dry_run: bool, on_wait: Callable[[str], None]) -> None:
         self._replacer = replacer
+        self._on_wait = on_wait
         self._engine: Engine = replacer.engine
         self._dry_run = dry_run
         self.too_young: list[str] = []
@@ -84,7 +92,8 @@ class _Recovery:
         try:
             situation, turn = await self._look(base)
             if patient and not turn.is_ours and 0 < turn.wait <= LONGEST_WAIT_SECONDS:
-                await anyio.sleep(turn.wait)
+                self._on_wait(f"{base} has an unfinished replacement: {turn.reason}; waiting {turn.wait:.0f} s")
+                await anyio.sleep(turn.wait + CLOCK_MARGIN_SECONDS)
                 situation, turn = await self._look(base)
             if decide(situation) is Move.NOTHING:
                 return None  # whoever was at work has finished

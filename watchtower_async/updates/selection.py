@@ -153,4 +153,7 @@ def _unsupported_label(labels: Mapping[str, str]) -> Reason | None:
         return Reason(ReasonCode.NOT_SUPPORTED, f"label {NO_PULL} is not supported yet")
     if labels.get(COOLDOWN, "").strip() not in {"", "0"}:
         return Reason(ReasonCode.NOT_SUPPORTED, f"label {COOLDOWN} is not supported yet")
+    if labels.get(ORIGINAL_IMAGE):
+        # It names another image than the container's own; comparing that one would be wrong in silence.
+        return Reason(ReasonCode.NOT_SUPPORTED, f"label {ORIGINAL_IMAGE} is not supported yet")
     return None
