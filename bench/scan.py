@@ -232,7 +232,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench scan", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, choices=range(1, 51), metavar="1-50")
     rounds = parser.parse_args().rounds
-    fleet, findings = Fleet(), Findings()
+    fleet, findings, load = Fleet(), Findings(), os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="watchtower-async-bench-") as name:
         directory = Path(name)
         measure_scans(fleet, rounds, directory, findings)
@@ -242,7 +242,8 @@ def main() -> int:
     console.print(
         f"{fleet.containers} containers of {fleet.images} images on {fleet.registries} registries that answer after "
         f"{ANSWER_DELAY * 1000:.0f} ms; {len(stale)} containers of {fleet.stale_images} images are stale, {len(by_id)} "
-        f"are listed by image id. Medians of {rounds} cold and {rounds * WARM_SCANS} warm scans.\n",
+        f"are listed by image id. Medians of {rounds} cold and {rounds * WARM_SCANS} warm scans. "
+        f"{os.cpu_count()} processors; {load:.1f} processes wanted one before this began.\n",
         highlight=False,
     )
     console.print(requests_table(fleet, findings))

@@ -1037,6 +1037,9 @@ async def test_injected_file_is_found_carried_over_and_found_again(lab: Lab) -> 
     await lab.client.put_archive(predecessor, "/", an_archive("old", b"x"))
     found = await find_injected_files(lab.client, document)
     assert found == ("/run/secrets/key",)
+    with pytest.raises(EngineError, match="/nope, which Docker Compose copied in, cannot be carried over"):
+        await carry_over(lab.client, predecessor, successor, ("/run/secrets/key", "/nope"))
+    assert await lab.client.changed_paths(successor) == []
     await anyio.sleep(1.1)
     for _ in range(2):
         await carry_over(lab.client, predecessor, successor, found)

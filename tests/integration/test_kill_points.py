@@ -47,7 +47,9 @@ def run_with_fault(updater: Updater, name: str, kind: ProxyFault, at: int) -> En
 def facts(document: dict[str, Any]) -> dict[str, Any]:
     """Return what must be as before, whatever the image."""
     # An engine that was asked for nothing shows null, the command line's request an empty object.
-    host = {key: document["HostConfig"][key] or None for key in ("Binds", "RestartPolicy", "NetworkMode", "PortBindings")}
+    host = {
+        key: document["HostConfig"][key] or None for key in ("Binds", "RestartPolicy", "NetworkMode", "PortBindings")
+    }
     own = {key: document["Config"][key] for key in ("Image", "Labels", "StopSignal")}
     return {**host, **own, "Env": [entry for entry in document["Config"]["Env"] if not entry.startswith("VERSION=")]}
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
+import io
 import json
 import re
 import socket
+import tarfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -15,9 +19,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.docker_cli import TESTBED_LABEL, DockerCli
+from tests.support.docker_cli import TESTBED_LABEL, DockerCli, busybox_root
 from tests.support.testbed import read_testbed
-from watchtower_async.engine.spec import EngineFacts, Recreation, recreate
+from watchtower_async.engine import spec_config, spec_host, spec_network
+from watchtower_async.engine.inventory import read_container
+from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Recreation, recreate
 
 pytestmark = pytest.mark.engine
 
@@ -123,6 +129,14 @@ class Bed:
         """Return an image's inspect document."""
         return cast("JsonObject", self.call("GET", f"/images/{name}/json"))
 
+    def neighbourhood(self) -> Neighbourhood:
+        """Return what is on the engine now."""
+        return Neighbourhood(read_container(item) for item in self.call("GET", "/containers/json", all="1"))
+
+    def companion(self) -> JsonObject:
+        """Return the container that others may share something with. It runs as long as the tests do."""
+        return self.inspect(f"{self.prefix}-companion")
+
 
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
@@ -146,6 +160,9 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
         labels = docker.label_options
         docker("network", "create", *labels, "--subnet", "10.213.41.0/24", f"{prefix}-one")
         docker("network", "create", *labels, f"{prefix}-two")
+        docker("volume", "create", *labels, f"{prefix}-shared")
+        companion = ("--ipc", "shareable", "--hostname", "companion", "--volume", f"{prefix}-shared:/shared:ro")
+        docker("run", "--detach", "--name", f"{prefix}-companion", *labels, *companion, f"{prefix}-full:v1")
         yield bed
     finally:
         left = docker.remove_labelled(run)
@@ -305,6 +322,41 @@ CASES: dict[str, Case] = {
         extra=("{prefix}-one", "bridge"),
     ),
     "bridge and a network": _case(extra=("{prefix}-one",)),
+    "network of another": _host(NetworkMode="container:{prefix}-companion", DnsSearch=["example.test"]),
+    "processes of another": _host(PidMode="container:{prefix}-companion"),
+    "memory of another": _host(IpcMode="container:{prefix}-companion"),
+    "all namespaces of another": _host(
+        NetworkMode="container:{prefix}-companion",
+        PidMode="container:{prefix}-companion",
+        IpcMode="container:{prefix}-companion",
+    ),
+    "links": _host(Links=["{prefix}-companion:db", "{prefix}-companion:other", "{prefix}-companion"]),
+    "network links": _case(
+        HostConfig={"NetworkMode": "{prefix}-one"},
+        NetworkingConfig={"EndpointsConfig": {"{prefix}-one": {"Links": ["{prefix}-companion:db"]}}},
+    ),
+    "volumes of another": _host(VolumesFrom=["{prefix}-companion:ro"]),
+    "volumes of another and own ones": _case(
+        Volumes={"/own": {}, "/shared": {}},
+        HostConfig={"VolumesFrom": ["{prefix}-companion"], "Binds": ["{prefix}-named:/data", "/alone", "/dropped"]},
+    ),
+    "removes itself": _host(AutoRemove=True),
+    "runtime and console": _host(Runtime="runc", ConsoleSize=[40, 80], Annotations={"a": "b"}),
+    "security options": _host(SecurityOpt=["seccomp=unconfined", "no-new-privileges"], CapAdd=["ALL"]),
+    "processor limits": _host(CpuPeriod=100_000, CpuQuota=50_000, CpusetMems="0"),
+    "link-local and second static address": _case(
+        HostConfig={"NetworkMode": "{prefix}-one"},
+        NetworkingConfig={
+            "EndpointsConfig": {
+                "{prefix}-one": {
+                    "IPAMConfig": {"IPv4Address": "10.213.41.80", "LinkLocalIPs": ["169.254.34.68"]},
+                    "DriverOpts": {"com.example.option": "1"},
+                }
+            }
+        },
+        MacAddress="02:11:22:33:44:77",
+        Domainname="example.test",
+    ),
 }
 
 _EXTRA_ENDPOINTS: dict[str, JsonObject] = {
@@ -384,6 +436,9 @@ def _comparable(document: JsonObject, carried: frozenset[str]) -> JsonObject:
         name: {key: value for key, value in endpoint.items() if key not in RESULTS}
         for name, endpoint in shown.pop("NetworkSettings")["Networks"].items()
     }
+    # Shown in random order.
+    own = f":{document['Name']}/"
+    host["Links"] = sorted(link.replace(own, ":/me/") for link in host.get("Links") or [])
     for endpoint in networks.values():
         endpoint["Aliases"] = sorted(alias for alias in endpoint["Aliases"] or [] if alias != short)
     shown["Networks"] = networks
@@ -408,9 +463,16 @@ def _anonymous(document: JsonObject) -> dict[str, str]:
     return {mount["Destination"]: mount["Name"] for mount in mounts}
 
 
-def _recreated(bed: Bed, predecessor: JsonObject, image: str) -> Recreation:
+def _recreated(bed: Bed, predecessor: JsonObject, image: str, successors: dict[str, str] | None = None) -> Recreation:
     old, new = bed.image(predecessor["Image"]), bed.image(f"{bed.prefix}-{image}:v2")
-    result = recreate(container=predecessor, old_image=old, new_image=new, engine=bed.facts)
+    result = recreate(
+        container=predecessor,
+        old_image=old,
+        new_image=new,
+        engine=bed.facts,
+        neighbourhood=bed.neighbourhood(),
+        successors=successors or {},
+    )
     assert isinstance(result, Recreation), result
     return result
 
@@ -430,10 +492,12 @@ def make(bed: Bed) -> Iterator[Callable[..., JsonObject]]:
 
     yield create
     # A volume that was carried over has a name in the successor, and `v` spares named ones.
-    volumes = {name for one in made for name in _volume_names(bed.inspect(one))}
-    for container_id in made:
+    listed = {item["Id"] for item in bed.call("GET", "/containers/json", all="1")}
+    left = [one for one in made if one in listed]
+    volumes = {name for one in left for name in _volume_names(bed.inspect(one))}
+    for container_id in left:
         bed.call("DELETE", f"/containers/{container_id}", force="1")
-    for name in sorted(volumes):
+    for name in sorted(volumes - set(_volume_names(bed.companion()))):
         bed.call("DELETE", f"/volumes/{name}")
 
 
@@ -468,6 +532,15 @@ def _started(bed: Bed, container: JsonObject) -> JsonObject:
     """Start the container and return what inspect shows then, with addresses and all."""
     bed.call("POST", f"/containers/{container['Id']}/start")
     return bed.inspect(container["Id"])
+
+
+def test_engine_shows_no_setting_that_is_unknown(bed: Bed, make: Callable[..., JsonObject]) -> None:
+    """Every key of this engine's inspect has a rule, set or not."""
+    document = _started(bed, make(*_request(bed, "two networks", "v1")))
+    assert set(document["Config"]) <= spec_config.KNOWN
+    assert set(document["HostConfig"]) <= spec_host.KNOWN
+    for endpoint in document["NetworkSettings"]["Networks"].values():
+        assert set(endpoint) <= spec_network.KNOWN
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -554,3 +627,128 @@ def test_network_given_by_id_is_found_again(bed: Bed, make: Callable[..., JsonOb
     assert {f"{bed.prefix}-one": "10.213.41.79"} == {
         name: end["IPAddress"] for name, end in started["NetworkSettings"]["Networks"].items()
     }
+
+
+# ---- data and other containers -------------------------------------------------------------------------------------
+
+
+def _write(bed: Bed, container_id: str, path: str, text: str) -> None:
+    """Put a file into a container."""
+    bed.docker("cp", "-", f"{container_id}:/", stdin=_archive({path.lstrip("/"): text.encode()}))
+
+
+def _archive(files: dict[str, bytes]) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path, content in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return archive.getvalue()
+
+
+def _read(bed: Bed, container_id: str, path: str) -> str:
+    """Return a file of a container that runs."""
+    return bed.docker("exec", container_id, "/bin/cat", path)
+
+
+def test_volumes_of_another_hold_the_data_after_both_moved(bed: Bed, make: Callable[..., JsonObject]) -> None:
+    """First the source is replaced, then its user: the data is there, and still comes from the source."""
+    image = f"{bed.prefix}-full:v1"
+    source = make({"Image": image, "HostConfig": {}})
+    name = source["Name"].removeprefix("/")
+    user = make({"Image": image, "HostConfig": {"VolumesFrom": [f"{source['Id']}:ro"]}})
+    _write(bed, source["Id"], "/data/kept", "data")
+    successors: dict[str, str] = {}
+    moved = make(_retagged(_recreated(bed, source, "full", successors).request))
+    successors[source["Id"]] = moved["Id"]
+    request = _retagged(_recreated(bed, user, "full", successors).request)
+    assert request["HostConfig"]["VolumesFrom"] == [f"{name}:ro"]
+    assert "Binds" not in request["HostConfig"]
+    successor = _started(bed, make(request))
+    assert _read(bed, successor["Id"], "/data/kept") == "data"
+    assert {mount["Destination"]: mount["RW"] for mount in successor["Mounts"]}["/data"] is False
+
+
+def test_container_that_removes_itself_leaves_its_data(bed: Bed, make: Callable[..., JsonObject]) -> None:
+    """The successor is created before the predecessor and its volumes vanish, and so the data stays."""
+    request = {"Image": f"{bed.prefix}-full:v1", "HostConfig": {"AutoRemove": True}}
+    predecessor = make(request)
+    _write(bed, predecessor["Id"], "/data/kept", "data")
+    predecessor = _started(bed, predecessor)
+    recreation = _recreated(bed, predecessor, "full")
+    successor = make(_retagged(recreation.request))
+    assert recreation.vanishes_at_stop
+    bed.call("POST", f"/containers/{predecessor['Id']}/kill")
+    deadline = time.monotonic() + 10
+    while predecessor["Id"] in [item["Id"] for item in bed.call("GET", "/containers/json", all="1")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert _read(bed, _started(bed, successor)["Id"], "/data/kept") == "data"
+
+
+def test_paused_container_is_recreated_like_a_running_one(bed: Bed, make: Callable[..., JsonObject]) -> None:
+    """Only the flag differs."""
+    predecessor = _started(bed, make(*_request(bed, "network", "v1")))
+    running = _recreated(bed, predecessor, "full")
+    bed.call("POST", f"/containers/{predecessor['Id']}/pause")
+    paused = _recreated(bed, bed.inspect(predecessor["Id"]), "full")
+    bed.call("POST", f"/containers/{predecessor['Id']}/unpause")
+    assert [running.is_paused, paused.is_paused] == [False, True]
+    assert running.request == paused.request
+
+
+def test_group_shares_namespaces_again(bed: Bed, make: Callable[..., JsonObject]) -> None:
+    """The new dependent lives in the new target: it sees its host name, its processes and its address."""
+    target = _started(bed, make({"Image": f"{bed.prefix}-full:v1", "Hostname": "shared", "HostConfig": {}}))
+    modes = dict.fromkeys(("NetworkMode", "PidMode"), f"container:{target['Id']}")
+    dependent = _started(bed, make({"Image": f"{bed.prefix}-full:v1", "HostConfig": modes}))
+    successors: dict[str, str] = {}
+    moved = [make(_retagged(_recreated(bed, target, "full").request))]
+    successors[target["Id"]] = moved[0]["Id"]
+    moved.append(make(_retagged(_recreated(bed, dependent, "full", successors).request)))
+    for container in (dependent, target):
+        bed.call("POST", f"/containers/{container['Id']}/kill")
+    new_target, new_dependent = [_started(bed, container) for container in moved]
+    address = new_target["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+    assert address in _read(bed, new_dependent["Id"], "/etc/hosts")
+    assert _read(bed, new_dependent["Id"], "/proc/1/cgroup") == _read(bed, new_target["Id"], "/proc/1/cgroup")
+    assert new_dependent["Config"]["Hostname"] == "shared"
+
+
+def test_link_leads_to_the_successor(bed: Bed, make: Callable[..., JsonObject]) -> None:
+    """The alias means the new address."""
+    target = _started(bed, make({"Image": f"{bed.prefix}-full:v1", "HostConfig": {}}))
+    links = {"Links": [f"{target['Name'].removeprefix('/')}:db"]}
+    user = _started(bed, make({"Image": f"{bed.prefix}-full:v1", "HostConfig": links}))
+    moved = _started(bed, make(_retagged(_recreated(bed, target, "full").request)))
+    request = _retagged(_recreated(bed, user, "full", {target["Id"]: moved["Id"]}).request)
+    new_user = _started(bed, make(request))
+    lines = [line for line in _read(bed, new_user["Id"], "/etc/hosts").splitlines() if "db" in line.split()]
+    assert [moved["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]] == [line.split()[0] for line in lines]
+
+
+def _image_archive(name: str, architecture: str, labels: dict[str, str]) -> bytes:
+    """Return an image of this architecture in the form that the engine loads."""
+    layer = busybox_root({})
+    rootfs = {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]}
+    config = {"Cmd": ["/bin/sleep"], "Labels": labels}
+    document = {"architecture": architecture, "os": "linux", "config": config, "rootfs": rootfs}
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    documents = {"config.json": document, "manifest.json": manifest}
+    return _archive({"layer.tar": layer, **{name: json.dumps(item).encode() for name, item in documents.items()}})
+
+
+def test_container_for_another_platform_stays_on_it(bed: Bed, make: Callable[..., JsonObject]) -> None:
+    """The image's platform is asked for again, and the engine takes it for the right one."""
+    foreign = "linux/arm64" if bed.facts.platform != "linux/arm64" else "linux/amd64"
+    name = f"{bed.prefix}-foreign:v1"
+    labels = dict(label.split("=", 1) for label in bed.docker.labels)
+    bed.docker("load", stdin=_image_archive(name, foreign.partition("/")[2], labels))
+    predecessor = make({"Image": name, "HostConfig": {}})
+    image = bed.image(predecessor["Image"])
+    recreation = recreate(container=predecessor, old_image=image, new_image=image, engine=bed.facts)
+    assert isinstance(recreation, Recreation), recreation
+    assert foreign == recreation.platform
+    created = bed.create("foreign", recreation.request, platform=recreation.platform)
+    bed.call("DELETE", f"/containers/{created}")

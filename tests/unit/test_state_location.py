@@ -44,7 +44,7 @@ def test_named_volume_lasts(root: str, tags: str) -> None:
     assert kept(a_mount(root, tags=tags)) == (True, "yes, in the volume watchtower-state")
 
 
-@pytest.mark.parametrize("root", ["/srv/state", "/", "/home/me/volumes/_data", "/volumes/x"])
+@pytest.mark.parametrize("root", ["/srv/state", "/", "/users/me/volumes/_data", "/volumes/x"])
 def test_mounted_directory_lasts(root: str) -> None:
     """A bind mount, or a volume of a file system of its own such as NFS."""
     assert kept(a_mount(root)) == (True, "yes, in a mounted directory")

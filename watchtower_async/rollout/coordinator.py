@@ -204,21 +204,24 @@ class Coordinator:
         match command:
             case StateChanged() | GroupMoved() | LimitExceeded():
                 self._announce(command)
-            case CancelGroup():
-                self._cancel(command.key)
-            case PrepareGroup():
-                group.start_soon(self._prepare, command.key, name=f"prepare {command.key}")
-            case StartGroup():
-                group.start_soon(self._start, command.key, name=f"update {command.key}")
-            case RollBackGroup():
-                group.start_soon(self._roll_back, command.key, command.failure, name=f"roll back {command.key}")
-            case LookAtGroup():
-                group.start_soon(self._look, command.key, name=f"look at {command.key}")
+            case CancelGroup(key):
+                self._cancel(key)
+            case PrepareGroup(key):
+                group.start_soon(self._prepare, self._new_task(key), name=f"prepare {key}")
+            case StartGroup(key):
+                group.start_soon(self._start, self._new_task(key), name=f"update {key}")
+            case RollBackGroup(key, failure):
+                self._cancel(key)
+                before = self._tasks.get(key)
+                group.start_soon(self._roll_back, self._new_task(key), before, failure, name=f"roll back {key}")
+            case LookAtGroup(key):
+                group.start_soon(self._look, self._new_task(key), name=f"look at {key}")
 
     # ---- work on one group -------------------------------------------------------------------------------------
 
-    async def _prepare(self, key: str) -> None:
-        with self._task(key) as task:
+    async def _prepare(self, task: _Task) -> None:
+        key = task.key
+        with self._at_work(task):
             try:
                 with anyio.fail_after(PREPARE_SECONDS):
                     event: GroupEvent = await self._runner.prepare(self.course.planned(key))
@@ -231,9 +234,10 @@ class Coordinator:
                 event = self._failed(key, str(error), is_touched=False)
             self._report(task, event)
 
-    async def _start(self, key: str) -> None:
+    async def _start(self, task: _Task) -> None:
+        key = task.key
         # The course has the deadlines: it rolls a group back that takes too long, and that cancels this.
-        with self._task(key) as task:
+        with self._at_work(task):
             slot = _Slot(task, tell=self._report, clock=self._now)
             try:
                 event: GroupEvent = await self._runner.run(self.course.planned(key), slot)
@@ -245,12 +249,13 @@ class Coordinator:
                 event = self._failed(key, str(error), is_touched=slot.is_touched)
             self._report(task, event)
 
-    async def _roll_back(self, key: str, failure: Outcome | None) -> None:
-        if not await self._stop(key):
-            reason = "what was done about it could not be stopped, and recovery goes on with it"
-            self._hear(GroupUnfinished(key, Outcome(OutcomeKind.UNFINISHED, reason)))
-            return
-        with self._task(key) as task:
+    async def _roll_back(self, task: _Task, before: _Task | None, failure: Outcome | None) -> None:
+        key = task.key
+        with self._at_work(task):
+            if before is not None and not await _has_stopped(before):
+                reason = "what was done about it could not be stopped, and recovery goes on with it"
+                self._report(task, GroupUnfinished(key, Outcome(OutcomeKind.UNFINISHED, reason)))
+                return
             try:
                 with anyio.fail_after(ROLL_BACK_SECONDS):
                     event: GroupEvent = await self._runner.roll_back(self.course.planned(key), failure, self._now)
@@ -265,8 +270,9 @@ class Coordinator:
                 event = _not_rolled_back(key, f"it could not be rolled back: {error}")
             self._report(task, event)
 
-    async def _look(self, key: str) -> None:
-        with self._task(key) as task:
+    async def _look(self, task: _Task) -> None:
+        key = task.key
+        with self._at_work(task):
             try:
                 with anyio.fail_after(LOOK_SECONDS):
                     event: GroupEvent = await self._runner.look(self.course.planned(key), self._now)
@@ -290,40 +296,33 @@ class Coordinator:
         return GroupUnfinished(key, Outcome(OutcomeKind.UNFINISHED, reason))
 
     def _give_up(self, task: _Task, event: GroupEvent, reason: str) -> None:
-        """Report a group, and give the rollout up: without its engine, all others would only fail one by one."""
-        self._report(task, event)
+        """Give the rollout up, and report a group: without its engine, all others would only fail one by one."""
         if self.progress.state not in {*FINAL, RolloutState.ABANDONING}:
             self._hear(AbortAsked(f"the engine went away: {reason}"))
+        self._report(task, event)
 
     # ---- tasks -------------------------------------------------------------------------------------------------
 
+    def _new_task(self, key: str) -> _Task:
+        """Note the work on a group before it begins, so that it can be cancelled from now on."""
+        task = self._tasks[key] = _Task(key)
+        return task
+
     @contextmanager
-    def _task(self, key: str) -> Iterator[_Task]:
-        """Run the block as the work on this group; it ends quietly where that is cancelled."""
-        task = _Task(key)
-        self._tasks[key] = task
+    def _at_work(self, task: _Task) -> Iterator[None]:
+        """Run the block as this work; it ends quietly where that is cancelled."""
         try:
             with task.scope:
-                yield task
+                yield
         finally:
             task.ended.set()
-            if self._tasks.get(key) is task:
-                del self._tasks[key]
+            if self._tasks.get(task.key) is task:
+                del self._tasks[task.key]
             self._changed.set()
 
     def _cancel(self, key: str) -> None:
         if key in self._tasks:
             self._tasks[key].scope.cancel()
-
-    async def _stop(self, key: str) -> bool:
-        """Cancel the work on a group, and wait for its safe point. Say whether it came."""
-        task = self._tasks.get(key)
-        if task is None:
-            return True
-        task.scope.cancel()
-        with anyio.move_on_after(STOP_SECONDS):
-            await task.ended.wait()
-        return task.ended.is_set()
 
     def _report(self, task: _Task, event: GroupEvent) -> None:
         """Hear an event, unless the work was cancelled: then it does not matter any more what came of it."""
@@ -399,3 +398,10 @@ class _Slot:
 
 def _not_rolled_back(key: str, reason: str, kind: OutcomeKind = OutcomeKind.UNFINISHED) -> GroupNotRolledBack:
     return GroupNotRolledBack(key, Outcome(kind, reason))
+
+
+async def _has_stopped(task: _Task) -> bool:
+    """Wait for the safe point of work that was cancelled. Say whether it came."""
+    with anyio.move_on_after(STOP_SECONDS):
+        await task.ended.wait()
+    return task.ended.is_set()

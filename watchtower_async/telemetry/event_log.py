@@ -36,9 +36,7 @@ _JUDGED: Mapping[Action, tuple[str, str]] = {
     Action.LEAVE: ("debug", "container.left_alone"),
     Action.NOTHING: ("debug", "container.up_to_date"),
 }
-_SAID_ONCE = frozenset(
-    {ReasonCode.LOCAL_IMAGE, ReasonCode.NOT_SUPPORTED, ReasonCode.ITSELF, ReasonCode.QUARANTINED}
-)
+_SAID_ONCE = frozenset({ReasonCode.LOCAL_IMAGE, ReasonCode.NOT_SUPPORTED, ReasonCode.ITSELF, ReasonCode.QUARANTINED})
 _FINISHED: Mapping[str, str] = {
     "updated": "info",
     "skipped": "info",

@@ -1,0 +1,178 @@
+"""CPU time of a large rollout, and how it grows: `scripts/bench rollout`.
+
+A simulated engine's containers are grouped, their labels read, rollouts planned and carried out by the coordinator, with
+a runner that is done at once: what is measured is only what the updater itself adds. Each group is a namespace owner
+with a new image, those that live in its network, and those that are restarted after it; groups follow each other in
+chains. The rollout is stored as it would be, as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+import anyio
+import anyio.lowlevel
+from rich.console import Console
+from rich.table import Table
+
+from tests.support.builders import a_container
+from watchtower_async.engine.inventory import ContainerSummary
+from watchtower_async.rollout.coordinator import Clock, Coordinator, Prepared, RolledBack, RunEnd, SlotReport
+from watchtower_async.rollout.course import Course, PlannedGroup, Progress, RolloutState, ends
+from watchtower_async.rollout.course_events import (
+    Found,
+    GroupFailed,
+    GroupFound,
+    GroupPrepared,
+    GroupRolledBack,
+    GroupSettled,
+)
+from watchtower_async.rollout.groups import make_groups
+from watchtower_async.rollout.outcome import Outcome, OutcomeKind
+from watchtower_async.rollout.planning import plan_rollouts
+from watchtower_async.rollout.policy import UpdatePolicy, read_policies
+
+GROUP_SIZE = 50
+CHAIN = 5
+FAILS_EVERY = 50
+"""Every so many groups one fails after it ran."""
+GOAL_SECONDS = 3.0
+GROWTH = 10
+GOAL_GROWTH = 12.0
+
+_DONE = Outcome(OutcomeKind.UPDATED, "still running after 5 s")
+_BROKEN = Outcome(OutcomeKind.FAILED, "it exited with code 1")
+_DEPENDS_ON = "com.docker.compose.depends_on"
+
+
+def containers_of(groups: int) -> list[ContainerSummary]:
+    """Return the containers of an engine: half of each group lives in its owner's network, half is restarted."""
+    found: list[ContainerSummary] = []
+    for number in range(groups):
+        project = {"com.docker.compose.project": f"project{number // CHAIN}"}
+        after = f"owner{number - 1}:service_healthy:false" if number % CHAIN else ""
+        labels = {**project, "com.docker.compose.service": f"owner{number}", _DEPENDS_ON: after}
+        owner = a_container(f"owner{number}", labels=labels)
+        found.append(owner)
+        sharing = {**project, "com.docker.compose.service": f"sharer{number}"}
+        found += [
+            a_container(f"sharer{number}-{index}", labels=sharing, network_mode=f"container:{owner.id}")
+            for index in range((GROUP_SIZE - 1) // 2)
+        ]
+        restarted = {**project, _DEPENDS_ON: f"owner{number}:service_started:true"}
+        found += [
+            a_container(f"dependent{number}-{index}", labels=restarted)
+            for index in range(GROUP_SIZE - 1 - (GROUP_SIZE - 1) // 2)
+        ]
+    return found
+
+
+class ReadyRunner:
+    """Is done with everything at once, and lets a few groups fail."""
+
+    async def prepare(self, planned: PlannedGroup) -> Prepared:
+        """Pull nothing."""
+        await anyio.lowlevel.checkpoint()
+        return GroupPrepared(planned.key)
+
+    async def run(self, planned: PlannedGroup, slot: SlotReport) -> RunEnd:
+        """Replace nothing."""
+        slot.down()
+        await anyio.lowlevel.checkpoint()
+        slot.up()
+        await anyio.lowlevel.checkpoint()
+        if int(planned.key.removeprefix("owner")) % FAILS_EVERY == FAILS_EVERY - 1:
+            return GroupFailed(planned.key, slot.now(), _BROKEN)
+        return GroupSettled(planned.key, _DONE)
+
+    async def roll_back(self, planned: PlannedGroup, failure: Outcome | None, now: Clock) -> RolledBack:
+        """Bring nothing back."""
+        await anyio.lowlevel.checkpoint()
+        return GroupRolledBack(planned.key, now(), () if failure is None else failure.detail)
+
+    async def look(self, planned: PlannedGroup, now: Clock) -> GroupFound:
+        """Find everything in order."""
+        return GroupFound(planned.key, now(), Found.UPDATED, _DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """CPU seconds."""
+
+    containers: int
+    groups: int
+    planning: float
+    coordinating: float
+
+    @property
+    def total(self) -> float:
+        """Return the sum."""
+        return self.planning + self.coordinating
+
+
+def measure(groups: int) -> Measured:
+    """Plan and carry out one rollout."""
+    containers = containers_of(groups)
+    gc.collect()
+    begun = time.process_time()
+    updates = [item.name for item in containers if item.name.startswith("owner")]
+    grouping = make_groups(containers, updates=updates)
+    book = read_policies(containers, UpdatePolicy(parallelism=10, monitor=timedelta(seconds=5)))
+    (course,) = plan_rollouts(grouping, book, rollout_id="bench", needs=lambda _: 60.0)
+    planned = time.process_time()
+    progress = anyio.run(carry_out, course)
+    ended = time.process_time()
+    assert not grouping.left_out
+    assert len(course.groups) == groups
+    assert progress.state is RolloutState.COMPLETED
+    assert len(ends(course, progress)) == len(containers)
+    return Measured(len(containers), groups, planned - begun, ended - planned)
+
+
+async def carry_out(course: Course) -> Progress:
+    """Carry a rollout out, and store it as JSON text."""
+    texts: list[int] = []
+
+    async def record(stored: Course, progress: Progress) -> None:
+        texts.append(len(json.dumps({"course": stored.as_json(), "progress": progress.as_json()})))
+        await anyio.lowlevel.checkpoint()
+
+    coordinator = Coordinator(course=course, runner=ReadyRunner(), announce=lambda _: None, record=record)
+    return await coordinator.run()
+
+
+def main() -> None:
+    """Measure and print a table; exit with 1 where a goal is missed."""
+    parser = argparse.ArgumentParser(prog="scripts/bench rollout", description=__doc__)
+    parser.add_argument("--groups", type=int, default=200, choices=range(20, 1001), metavar="20-1000")
+    groups = parser.parse_args().groups
+    measure(20)  # imports and caches
+    small = min((measure(groups) for _ in range(3)), key=lambda found: found.total)
+    large = min((measure(groups * GROWTH) for _ in range(2)), key=lambda found: found.total)
+    table = Table(title=f"CPU seconds of a rollout in groups of {GROUP_SIZE}")
+    for heading in ("containers", "groups", "planning", "coordinating", "in all"):
+        table.add_column(heading, justify="right")
+    for found in (small, large):
+        numbers = (found.planning, found.coordinating, found.total)
+        table.add_row(str(found.containers), str(found.groups), *(f"{value:.2f}" for value in numbers))
+    pairs = [(large.planning, small.planning), (large.coordinating, small.coordinating), (large.total, small.total)]
+    table.add_row(f"× {GROWTH}", "", *(f"× {after / before:.1f}" for after, before in pairs))
+    console = Console()
+    console.print(table)
+    ratio = large.total / small.total
+    met = small.total <= GOAL_SECONDS and ratio <= GOAL_GROWTH
+    console.print(
+        f"goals: at most {GOAL_SECONDS:g} s, and × {GOAL_GROWTH:g} when it grows × {GROWTH}; "
+        f"{'met' if met else 'NOT met'} ({small.total:.2f} s, × {ratio:.1f})"
+    )
+    if not met:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
