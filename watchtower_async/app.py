@@ -163,7 +163,7 @@ class App:
         state = self._state_store(announcer)
         async with (
             state.opened(may_write=False),
-            self._connect(announcer, state, holds_control_socket=False) as connected,
+            self._connect(announcer, state, holds_control_socket=False, is_command=True) as connected,
         ):
             return await connected.session.make_plan()
 
@@ -220,11 +220,16 @@ class App:
 
     @asynccontextmanager
     async def _connect(
-        self, announcer: Announcer, state: StateStore, *, holds_control_socket: bool
+        self, announcer: Announcer, state: StateStore, *, holds_control_socket: bool, is_command: bool = False
     ) -> AsyncIterator[_Connected]:
-        """Connect everything a session needs. Raises EngineUnavailableError."""
+        """Connect everything a session needs. Raises EngineUnavailableError.
+
+        A command answers a person, so it does not say at length what it works with.
+        """
         async with self._open(announcer) as opened, self._reach_engine(opened) as reached:
-            await self._say_hello(reached.engine, reached.address, opened.location.directory, state, opened.problems)
+            if not is_command:
+                self._say_hello(reached.engine, reached.address, opened.location.directory, state)
+            await self._say_problems(reached.engine, reached.address, opened.problems)
             if opened.login is not None:
                 self._log.info("credentials.repo_login", registries=opened.login.reach)
             owner = owner_id(
@@ -335,14 +340,7 @@ class App:
     def _state_store(self, announcer: Announcer) -> StateStore:
         return StateStore(directory=self._state, tell=lambda problem: announcer.announce(Degraded(problem)))
 
-    async def _say_hello(
-        self,
-        engine: Engine,
-        address: EngineAddress,
-        config_directory: Path,
-        state: StateStore,
-        problems: Iterable[str | None],
-    ) -> None:
+    def _say_hello(self, engine: Engine, address: EngineAddress, config_directory: Path, state: StateStore) -> None:
         self._log.info(
             "updater.started",
             version=__version__,
@@ -353,6 +351,8 @@ class App:
             state=str(state.path),
             state_kept=_state_kept(state),
         )
+
+    async def _say_problems(self, engine: Engine, address: EngineAddress, problems: Iterable[str | None]) -> None:
         for problem in (*problems, *address.notes):
             if problem is not None:
                 self._log.warning("updater.degraded", problem=problem)

@@ -67,8 +67,7 @@ def problem_with(docker: DockerCli, outdated: Outdated, before: dict[str, Any], 
     return None if facts(before) == facts(after) else f"{facts(before)} became {facts(after)}"
 
 
-@pytest.mark.parametrize("policy", ["no", "always", "unless-stopped"])
-@pytest.mark.parametrize("image", ["good", "bad"])
+@pytest.mark.parametrize(("image", "policy"), [("good", "unless-stopped"), ("bad", "always")])
 def test_every_call_may_be_the_last(
     docker: DockerCli, testbed: TestBed, prefix: str, tmp_path: Path, image: str, policy: str
 ) -> None:

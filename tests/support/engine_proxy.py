@@ -65,6 +65,7 @@ class EngineProxy:
             self.fired = True
             if self.kind == "kill_before":
                 self._kill()
+                return self._cut(request)
             if self.kind == "fail":
                 return web.json_response({"message": "injected failure"}, status=500)
         return await self._forward(request, session, is_hit=is_hit)
@@ -81,9 +82,7 @@ class EngineProxy:
                 await reply.read()
                 if self.kind == "kill_after":
                     self._kill()
-                if request.transport is not None:
-                    request.transport.abort()
-                return web.Response()
+                return self._cut(request)
             kept = {key: value for key, value in reply.headers.items() if key.lower() not in _NOT_HANDED_ON}
             response = web.StreamResponse(status=reply.status, headers=kept)
             await response.prepare(request)
@@ -92,6 +91,11 @@ class EngineProxy:
                     await response.write(chunk)
                 await response.write_eof()
             return response
+
+    def _cut(self, request: web.BaseRequest) -> web.Response:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()
 
     def _kill(self) -> None:
         pid = self.victim()
