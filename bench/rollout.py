@@ -1,16 +1,15 @@
 """CPU time of a large rollout, and how it grows: `scripts/bench rollout`.
 
-A simulated engine's containers are grouped, their labels read, rollouts planned and carried out by the coordinator, with
-a runner that is done at once: what is measured is only what the updater itself adds. Each group is a namespace owner
-with a new image, those that live in its network, and those that are restarted after it; groups follow each other in
-chains. The rollout is stored as it would be, as JSON.
+A simulated engine's containers are grouped, their labels read, rollouts planned and carried out by the coordinator.
+The runner is done at once, so that only what the updater itself adds is measured. Each group is a namespace owner with
+a new image, those that live in its network, and those that are restarted after it; groups follow each other in chains.
+The rollout is written as the text in which it would be stored.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +22,7 @@ from rich.table import Table
 from tests.support.builders import a_container
 from watchtower_async.engine.inventory import ContainerSummary
 from watchtower_async.rollout.coordinator import Clock, Coordinator, Prepared, RolledBack, RunEnd, SlotReport
-from watchtower_async.rollout.course import Course, PlannedGroup, Progress, RolloutState, ends
+from watchtower_async.rollout.course import Course, PlannedGroup, Progress, RolloutState, ends, write_document
 from watchtower_async.rollout.course_events import (
     Found,
     GroupFailed,
@@ -139,7 +138,7 @@ async def carry_out(course: Course) -> Progress:
     texts: list[int] = []
 
     async def record(stored: Course, progress: Progress) -> None:
-        texts.append(len(json.dumps({"course": stored.as_json(), "progress": progress.as_json()})))
+        texts.append(len(write_document(stored, progress)))
         await anyio.lowlevel.checkpoint()
 
     coordinator = Coordinator(course=course, runner=ReadyRunner(), announce=lambda _: None, record=record)

@@ -54,7 +54,7 @@ def project(docker: DockerCli, prefix: str, tmp_path: Path) -> Iterator[ComposeP
     directory.mkdir()
     project = ComposeProject(docker, directory, prefix)
     yield project
-    project("down", "--volumes", "--remove-orphans")
+    project.take_down()
 
 
 @pytest.fixture

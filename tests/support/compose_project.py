@@ -73,3 +73,11 @@ class ComposeProject:
         found = self("ps", "--quiet", service).split()
         assert len(found) == 1, found
         return self.docker.inspect(found[0])
+
+    def take_down(self) -> None:
+        """Remove everything. A volume that an update carried over has a name, and Compose leaves it."""
+        containers = [self.docker.inspect(container) for container in self("ps", "--quiet").split()]
+        mounts = [mount for container in containers for mount in container["Mounts"] if mount["Type"] == "volume"]
+        self("down", "--volumes", "--remove-orphans")
+        for name in dict.fromkeys(mount["Name"] for mount in mounts):
+            self.docker("volume", "rm", "--force", name)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.builders import a_container, an_id
 from watchtower_async.engine.inventory import ContainerSummary
-from watchtower_async.rollout.graph import find_circles, positions
+from watchtower_async.rollout.graph import walk
 from watchtower_async.rollout.groups import (
     Group,
     Grouping,
@@ -247,16 +247,16 @@ def test_stored_group_is_read_back() -> None:
 )
 def test_circles_are_exactly_those(graph: Mapping[str, str], expected: list[set[str]]) -> None:
     """What lies on a way between two circles is in neither."""
-    found = find_circles({name: frozenset(targets.split()) for name, targets in graph.items()})
+    found = walk({name: frozenset(targets.split()) for name, targets in graph.items()}).circles
     assert sorted(map(sorted, expected)) == sorted(map(sorted, found))
 
 
 def test_long_chain_is_no_problem() -> None:
     """Nothing here recurses."""
     graph = {f"n{number}": frozenset({f"n{number + 1}"}) for number in range(20_000)}
-    assert find_circles({**graph, "n20000": frozenset({"n0"})})[0] == {*graph, "n20000"}
-    assert find_circles(graph) == ()
-    assert positions(graph)["n0"] == 19_999
+    assert walk({**graph, "n20000": frozenset({"n0"})}).circles == (frozenset({*graph, "n20000"}),)
+    assert walk(graph).circles == ()
+    assert walk(graph).position["n0"] == 19_999
 
 
 NAMES = "abcdefghij"

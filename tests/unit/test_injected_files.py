@@ -58,12 +58,12 @@ def an_archive(*members: tarfile.TarInfo) -> bytes:
     return archive.getvalue()
 
 
-def a_member(kind: bytes = tarfile.REGTYPE, **pax_headers: str) -> tarfile.TarInfo:
+def a_member(kind: bytes = tarfile.REGTYPE, pax_headers: dict[str, str] | None = None) -> tarfile.TarInfo:
     """Return a member as the engine sends it."""
     member = tarfile.TarInfo("key")
     member.type, member.mode, member.uid, member.gid = kind, 0o440, 7, 8
     member.size, member.mtime = (3 if kind == tarfile.REGTYPE else 0), 1_700_000_000
-    member.pax_headers = pax_headers
+    member.pax_headers = pax_headers or {}
     return member
 
 
@@ -87,7 +87,7 @@ def test_archive_that_is_not_one_file_is_refused(archive: bytes, reason: str) ->
 
 def test_copy_keeps_all_but_name_and_time() -> None:
     """Compose's archive had the full path and whole seconds, and so does ours; extended attributes go along."""
-    sent = an_archive(a_member(**{"mtime": "1700000000.25", "SCHILY.xattr.user.a": "b"}))
+    sent = an_archive(a_member(pax_headers={"mtime": "1700000000.25", "SCHILY.xattr.user.a": "b"}))
     copied = carried_member(read_file(sent)[0], "/run/secrets/key", CREATED)
     member, content = read_file(an_archive(copied))
     assert [member.name, member.mode, member.uid, member.gid] == ["run/secrets/key", 0o440, 7, 8]

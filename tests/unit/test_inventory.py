@@ -18,6 +18,7 @@ CONTAINER: dict[str, Any] = {
     "HostConfig": {"NetworkMode": "bridge"},
     "Created": 1_700_000_000,
     "Ports": [],
+    "Mounts": [{"Type": "volume", "Name": "v", "Destination": "/data/"}, {"Type": "bind", "Destination": "/etc/app"}],
 }
 
 
@@ -33,6 +34,7 @@ def test_container_is_read_with_its_links() -> None:
         state="running",
         network_mode="bridge",
         created=1_700_000_000,
+        mount_targets=frozenset({"/data", "/etc/app"}),
     )
 
 

@@ -722,6 +722,15 @@ def test_container_that_cannot_be_carried_is_refused(change: JsonObject, reason:
     assert reason in refused(a_document(**deepcopy(change)))
 
 
+@pytest.mark.parametrize("text", [a_digest("old"), "app@" + a_digest("x")])
+def test_member_of_a_group_needs_no_name_to_look_for(text: str) -> None:
+    """It is created anew on its own image, because what it shares something with has moved."""
+    own = an_image_document("old")
+    result = recreate(container=a_document({"Image": text}), old_image=own, new_image=own, engine=ENGINE_20)
+    assert isinstance(result, Recreation)
+    assert text == result.request["Image"]
+
+
 def test_network_connected_to_none_container_is_refused() -> None:
     """Create cannot ask for it."""
     assert "was connected to net later" in refused(connected("none", net={}))

@@ -63,11 +63,18 @@ def recreate(
     """Return how to create the container again with the new image, or why that is refused.
 
     Without the new image (at plan time) the answer is the same but for compose's image label and some notes.
+    With the image that it runs on already, as a member of a group may have it, it needs no name to look for.
     A container that shares something with one that is not in the neighbourhood is refused. `successors` maps ids of
     containers that are replaced in the same transaction to the ids of their successors.
     """
     neighbourhood = neighbourhood.replacing(successors)
-    refusal = refuse_before_pull(container=container, old_image=old_image, engine=engine, neighbourhood=neighbourhood)
+    refusal = refuse_before_pull(
+        container=container,
+        old_image=old_image,
+        engine=engine,
+        neighbourhood=neighbourhood,
+        stays_on_its_image=new_image is not None and new_image.get("Id") == container.get("Image"),
+    )
     if refusal is not None:
         return refusal
     ends = endpoints(container, engine)

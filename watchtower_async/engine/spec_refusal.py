@@ -42,12 +42,17 @@ def refuse_before_pull(
     old_image: JsonObject | None,
     engine: EngineFacts,
     neighbourhood: Neighbourhood = NO_NEIGHBOURS,
+    stays_on_its_image: bool = False,
 ) -> Refusal | None:
-    """Say why the container cannot be re-created, None when it can. Needs nothing that a pull would bring."""
+    """Say why the container cannot be re-created, None when it can. Needs nothing that a pull would bring.
+
+    One that is re-created only because it belongs to another needs no name under which there could be a newer image.
+    """
     reasons = (
         *_engine_reasons(engine),
         *_state_reasons(container),
-        *_image_reasons(container, old_image),
+        *(() if stays_on_its_image else _reference_reasons(container)),
+        *_image_reasons(old_image),
         *relation_reasons(container, neighbourhood),
         *_platform_reasons(container),
         *_unknown_settings(container),
@@ -73,12 +78,15 @@ def _state_reasons(container: JsonObject) -> Iterable[str]:
         yield f"label {SWARM_TASK_LABEL}: the container belongs to a swarm service"
 
 
-def _image_reasons(container: JsonObject, old_image: JsonObject | None) -> Iterable[str]:
+def _reference_reasons(container: JsonObject) -> Iterable[str]:
     text = str(section(container, "Config").get("Image") or "")
     if not text or is_image_id(text, str(container.get("Image") or "") or None):
         yield "Config.Image is an image id: no name to look for"
     elif "@" in text:
         yield "Config.Image is pinned to a digest"
+
+
+def _image_reasons(old_image: JsonObject | None) -> Iterable[str]:
     if old_image is None:
         yield "the container's image is gone, so nobody can say which settings came from it"
 

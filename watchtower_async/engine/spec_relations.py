@@ -65,9 +65,9 @@ class Neighbourhood:
         self._successors: Mapping[str, str] = {}
 
     def replacing(self, successors: Mapping[str, str]) -> Neighbourhood:
-        """Return the same containers, where some are replaced: ids of predecessors to those of their successors."""
+        """Return the same containers, where more are replaced: ids of predecessors to those of their successors."""
         other = copy(self)
-        other._successors = successors
+        other._successors = {**self._successors, **successors}
         return other
 
     def find(self, text: str) -> Relative | None:

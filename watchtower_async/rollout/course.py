@@ -15,6 +15,7 @@ Instants are seconds on the clock of whoever carries the rollout out. It must no
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -140,6 +141,11 @@ class Course:
             if planned.key in seen or not planned.group.after <= seen:
                 raise ValueError(f"group {planned.key} is there twice, or stands before one that it follows")
             seen.add(planned.key)
+
+    @cached_property
+    def text(self) -> str:
+        """Return the rollout as JSON text."""
+        return json.dumps(self.as_json())
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -303,6 +309,21 @@ def started_in(groups: Mapping[str, GroupProgress]) -> tuple[str, ...]:
 
 
 # ---- stored and read again -------------------------------------------------------------------------------------------
+
+
+def write_document(course: Course, progress: Progress) -> str:
+    """Return a rollout and where it stands as one text."""
+    return f'{{"course": {course.text}, "progress": {json.dumps(progress.as_json())}}}'
+
+
+def read_document(text: str) -> tuple[Course, Progress]:
+    """Read what `write_document` wrote. Raises ValueError for anything else."""
+    try:
+        document = json.loads(text)
+        course = read_course(document["course"])
+        return course, read_progress(document["progress"], course)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the stored rollout cannot be read: {error!r}") from error
 
 
 def read_course(document: Mapping[str, Any]) -> Course:

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from graphlib import TopologicalSorter
+from dataclasses import dataclass
 
 Graph = Mapping[str, AbstractSet[str]]
-"""Each name with the names that come before it."""
+"""Each name with the names that come before it. Others than the keys do not count."""
 
 
-def find_circles(graph: Graph) -> tuple[frozenset[str], ...]:
-    """Return the sets of names that all come before each other. A name before itself is no circle.
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """What is found on one walk over a graph."""
 
-    Tarjan's algorithm for strongly connected components, without recursion.
+    circles: tuple[frozenset[str], ...]
+    """The sets of names that all come before each other. A name before itself is no circle."""
+    position: Mapping[str, int]
+    """A number for each name: greater than those of all that come before it, except in a circle."""
+
+
+def walk(graph: Graph) -> Walk:
+    """Find circles and order.
+
+    This is Tarjan's algorithm for strongly connected components, without recursion. It leaves a component when it has
+    left all that come before, which is an order to go in.
     """
     search = _Search(graph)
     for name in sorted(graph):
         if name not in search.index:
             search.visit(name)
-    return tuple(search.circles)
+    return Walk(tuple(search.circles), {name: number for number, name in enumerate(search.left)})
 
 
 class _Search:
-    """One walk over a graph."""
+    """The walk."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self.index: dict[str, int] = {}
+        self.left: list[str] = []
         self.circles: list[frozenset[str]] = []
         self._lowest: dict[str, int] = {}
         self._path: list[str] = []
@@ -65,25 +77,17 @@ class _Search:
         while not found or found[-1] != name:
             found.append(self._path.pop())
         self._on_path.difference_update(found)
+        self.left += found
         if len(found) > 1:
             self.circles.append(frozenset(found))
 
 
-def positions(graph: Graph) -> dict[str, int]:
-    """Number the names so that each has a greater number than what comes before it. The graph has no circles."""
-    sorter: TopologicalSorter[str] = TopologicalSorter()
-    for name in sorted(graph):
-        sorter.add(name, *sorted(target for target in graph[name] if target in graph and target != name))
-    return {name: number for number, name in enumerate(sorter.static_order())}
-
-
 def reverse(graph: Graph) -> dict[str, set[str]]:
-    """Return for each name those that it comes before."""
-    after: dict[str, set[str]] = {name: set() for name in graph}
+    """Return those that a name comes before, for each name that comes before any."""
+    after: dict[str, set[str]] = {}
     for name, targets in graph.items():
         for target in targets:
-            if target in after:
-                after[target].add(name)
+            after.setdefault(target, set()).add(name)
     return after
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from watchtower_async.engine.inventory import ContainerSummary
 from watchtower_async.engine.spec_parts import JsonObject, section
 from watchtower_async.engine.temporary_name import parse_temporary_name
-from watchtower_async.rollout.graph import Union, find_circles, positions, reverse
+from watchtower_async.rollout.graph import Union, reverse, walk
 from watchtower_async.rollout.transitions import UP
 from watchtower_async.updates.ordering import (
     COMPOSE_DEPENDS_ON,
@@ -38,6 +38,7 @@ from watchtower_async.updates.ordering import (
 _RESTARTABLE = frozenset({"running", "restarting"})
 _LEAVING = frozenset({"dead", "removing"})
 """States of containers that are no member of anything any more."""
+_NONE: frozenset[str] = frozenset()
 _SHARED_MODES = ("NetworkMode", "PidMode", "IpcMode")
 
 
@@ -175,10 +176,8 @@ def _held(present: Iterable[str], held: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Relations:
-    """By name, with the names on the other side that exist."""
+    """By name, with the names on the other side that exist. Only `order` has names with none there."""
 
-    binding: Mapping[str, frozenset[str]]
-    """What a container must be re-created with: owners of its namespaces, and link targets."""
     order: Mapping[str, frozenset[str]]
     """Everything a container comes after."""
     sharers: Mapping[str, set[str]]
@@ -196,30 +195,31 @@ def _relations(containers: Sequence[ContainerSummary], documents: Mapping[str, J
     shared: dict[str, frozenset[str]] = {}
     binding: dict[str, frozenset[str]] = {}
     for item in containers:
-        host = section(documents.get(item.id) or {}, "HostConfig")
-        modes = (item.network_mode, *(str(host.get(mode) or "") for mode in _SHARED_MODES))
-        owners = {names.get(target, target) for mode in modes if (target := _owner(mode))}
-        linked = {str(link).split(":")[0].removeprefix("/") for link in host.get("Links") or ()}
-        shared[item.name] = frozenset(owners & known - {item.name})
-        binding[item.name] = frozenset((owners | linked | links.get(item.name, set())) & known - {item.name})
+        modes, linked = [item.network_mode], links.get(item.name, _NONE)
+        if item.id in documents:
+            host = section(documents[item.id], "HostConfig")
+            modes += [str(host.get(mode) or "") for mode in _SHARED_MODES]
+            linked = linked | {str(link).split(":")[0].removeprefix("/") for link in host.get("Links") or ()}
+        owners = _NONE | {names.get(target, target) for mode in modes if (target := _owner(mode))}
+        if owners or linked:
+            shared[item.name] = (owners & known) - {item.name}
+            binding[item.name] = ((owners | linked) & known) - {item.name}
     by_label = dependencies(containers)
-    order = {name: by_label[name] | binding[name] for name in by_label}
-    return _Relations(
-        binding, order, sharers=reverse(shared), bound=reverse(binding), restarted=_restarted(containers, known)
-    )
+    order = {name: targets | binding[name] if name in binding else targets for name, targets in by_label.items()}
+    return _Relations(order, sharers=reverse(shared), bound=reverse(binding), restarted=_restarted(containers, known))
 
 
 def _owner(mode: str) -> str:
     return mode.removeprefix("container:") if mode.startswith("container:") else ""
 
 
-def _links(containers: Iterable[ContainerSummary]) -> dict[str, set[str]]:
+def _links(containers: Iterable[ContainerSummary]) -> dict[str, frozenset[str]]:
     # The engine lists a legacy link among the names of its target: "/web/db" says that web links to this container.
     targets: dict[str, set[str]] = {}
     for item in containers:
         for alias in item.aliases:
             targets.setdefault(alias.strip("/").partition("/")[0], set()).add(item.name)
-    return targets
+    return {name: frozenset(found) for name, found in targets.items()}
 
 
 def _restarted(containers: Sequence[ContainerSummary], known: set[str]) -> dict[str, set[str]]:
@@ -236,7 +236,8 @@ def _restarted(containers: Sequence[ContainerSummary], known: set[str]) -> dict[
         else:
             services = restarting_services(item.labels.get(COMPOSE_DEPENDS_ON, ""))
             wanted = {name for service in services for name in by_service.get((project, service), ())}
-        targets[item.name] = wanted & known - {item.name}
+        if wanted:
+            targets[item.name] = (wanted & known) - {item.name}
     return reverse(targets)
 
 
@@ -280,10 +281,9 @@ class _Grouper:
         self._relations = relations
         self._updates = updates
         self._held = held
-        circles = find_circles(relations.order)
-        self._circle_of = {name: circle for circle in circles for name in circle}
-        sortable = {name: targets for name, targets in relations.order.items() if name not in self._circle_of}
-        self._position = positions(sortable)
+        walked = walk(relations.order)
+        self._circle_of = {name: circle for circle in walked.circles for name in circle}
+        self._position = walked.position
         self._left_out: list[LeftOut] = []
 
     def group(self) -> Grouping:
@@ -303,7 +303,7 @@ class _Grouper:
             stack = [start]
             while stack:
                 name = stack.pop()
-                for other in sorted(self._relations.bound[name]):
+                for other in sorted(self._relations.bound.get(name, ())):
                     is_new = other not in union
                     union.join(name, other)
                     if is_new and other not in self._updates:
@@ -332,7 +332,7 @@ class _Grouper:
         self._left_out += [LeftOut(name, reason, is_circular) for name in sorted(names)]
 
     def _rank(self, name: str) -> tuple[int, str]:
-        return self._position.get(name, -1), name
+        return self._position[name], name
 
     def _follows(self, draft: _Draft, home: Mapping[str, str]) -> set[str]:
         """Return the groups that this one depends on, also through containers that are in no group."""
@@ -352,9 +352,8 @@ class _Grouper:
 
     def _without_circles(self, drafts: list[_Draft]) -> list[_Draft]:
         """Sort the drafts, and leave out those that follow each other: a transaction can close a circle."""
-        graph = {draft.key: draft.after for draft in drafts}
-        circles = find_circles(graph)
-        circular = {key for circle in circles for key in circle}
+        walked = walk({draft.key: draft.after for draft in drafts})
+        circular = {key for circle in walked.circles for key in circle}
         for draft in drafts:
             if draft.key in circular:
                 updates = [name for name in draft.together if name in self._updates]
@@ -363,7 +362,7 @@ class _Grouper:
         kept = {draft.key: draft for draft in drafts if draft.key not in circular}
         for draft in kept.values():
             draft.after &= kept.keys()
-        return [kept[key] for key in positions({key: draft.after for key, draft in kept.items()})]
+        return sorted(kept.values(), key=lambda draft: walked.position[draft.key])
 
     def _distribute_restarts(self, drafts: list[_Draft], taken: Collection[str]) -> None:
         wanted: dict[str, list[_Draft]] = {}
@@ -381,9 +380,9 @@ class _Grouper:
         stack = list(draft.together)
         while stack:
             name = stack.pop()
-            dependents = set(self._relations.restarted[name])
+            dependents = set(self._relations.restarted.get(name, ()))
             if name in found:
-                dependents |= self._relations.sharers[name]
+                dependents |= self._relations.sharers.get(name, set())
             for other in dependents - found:
                 if other not in taken and self._may_restart(other):
                     found.add(other)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import reduce
 
 from watchtower_async.rollout.course import Course, PlannedGroup
-from watchtower_async.rollout.graph import Union, find_circles, positions
+from watchtower_async.rollout.graph import Union, walk
 from watchtower_async.rollout.groups import Group, Grouping
 from watchtower_async.rollout.policy import COMMON, PolicyBook, UpdatePolicy
 
@@ -30,7 +30,7 @@ def plan_rollouts(grouping: Grouping, book: PolicyBook, *, rollout_id: str, need
     for group in groups:
         members.setdefault(home[group.key], []).append(group)
     parts = {wishes.root(names[0]): names for names in wishes.sets()}
-    order = sorted(members, key=positions(_follows(groups, home)).__getitem__)
+    order = sorted(members, key=walk(_follows(groups, home)).position.__getitem__)
     return tuple(
         _course(rollout_id if len(order) == 1 else f"{rollout_id}-{number}", parts[root], members[root], book, needs)
         for number, root in enumerate(order, start=1)
@@ -47,7 +47,7 @@ def _parted(groups: Iterable[Group], book: PolicyBook) -> Union:
             wishes.join(first, other)
     while True:
         home = {group.key: wishes.root(book.rollout_of(group.members[0].name)) for group in groups}
-        circles = find_circles(_follows(groups, home))
+        circles = walk(_follows(groups, home)).circles
         if not circles:
             return wishes
         for first, *others in map(sorted, circles):

@@ -198,8 +198,8 @@ class PolicyBook:
 
     def policy_of(self, containers: Iterable[str]) -> UpdatePolicy:
         """Return the policy that counts for containers that are updated together."""
-        policies = [self.containers.get(name, self.default) for name in containers]
-        return reduce(UpdatePolicy.more_careful, policies)
+        policies = (self.containers.get(name, self.default) for name in containers)
+        return reduce(UpdatePolicy.more_careful, {id(policy): policy for policy in policies}.values())
 
 
 def read_policies(containers: Sequence[ContainerSummary], default: UpdatePolicy) -> PolicyBook:

@@ -28,7 +28,7 @@ def dependencies(containers: Sequence[ContainerSummary]) -> dict[str, frozenset[
     linked = _link_targets(containers)
     known = {item.name for item in containers}
     return {
-        item.name: frozenset(_targets(item, by_service, names_by_id, linked)) & known - {item.name}
+        item.name: (frozenset(_targets(item, by_service, names_by_id, linked)) & known) - {item.name}
         for item in containers
     }
 
