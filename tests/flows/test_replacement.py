@@ -197,19 +197,50 @@ async def test_same_image_under_a_new_digest_is_no_replacement() -> None:
     assert world.engine.containers["web"].id == world.old_id
 
 
-async def test_file_that_compose_copied_in_is_refused_by_name() -> None:
-    """It would be missing in the successor, so the container is not touched."""
+async def test_file_that_compose_copied_in_is_carried_over() -> None:
+    """Compose copied it in between create and start; so do we."""
     world = await a_world(Labels={"com.docker.compose.project": "shop"})
     web = world.engine.containers["web"]
     web.changed_files["/run/secrets/key"] = {
         "name": "key",
-        "size": 3,
+        "size": 6,
         "mode": 0o444,
         "mtime": world.engine.now().replace(microsecond=0).isoformat().replace("+00:00", "Z"),
+        "content": b"secret",
     }
     outcome = await replaced(world)
+    assert outcome.kind is OutcomeKind.UPDATED, outcome
+    assert world.engine.containers["web"].changed_files["/run/secrets/key"]["content"] == b"secret"
+
+
+@pytest.mark.parametrize("setting", ["NetworkMode", "PidMode", "IpcMode"])
+async def test_container_that_others_depend_on_is_refused_by_their_name(setting: str) -> None:
+    """Replaced alone, it would leave them in a dead namespace."""
+    world = await a_world()
+    await world.engine.run("guest", IMAGE, HostConfig={setting: f"container:{world.old_id}"})
+    outcome = await replaced(world)
     assert outcome.kind is OutcomeKind.FAILED
-    assert "/run/secrets/key" in outcome.reason
+    assert "guest shares its namespaces" in outcome.reason
+    assert world.engine.containers["web"].id == world.old_id
+
+
+async def test_container_in_the_network_of_another_one_stays_there() -> None:
+    """Its target is not replaced, so the id means the same container afterwards."""
+    engine = SimulatedEngine()
+    engine.offer("registry.example/vpn:1")
+    vpn = await engine.run("vpn", "registry.example/vpn:1")
+    world = await a_world(engine=engine, HostConfig={"NetworkMode": f"container:{vpn.id}"}, policy="no")
+    assert (await replaced(world)).kind is OutcomeKind.UPDATED
+    assert engine.containers["web"].host["NetworkMode"] == f"container:{vpn.id}"
+    assert sorted(engine.running_names()) == ["vpn", "web"]
+
+
+async def test_container_that_removes_itself_is_refused() -> None:
+    """There would be no way back."""
+    world = await a_world(policy="no", HostConfig={"AutoRemove": True})
+    outcome = await replaced(world)
+    assert outcome.kind is OutcomeKind.FAILED
+    assert "AutoRemove" in outcome.reason
     assert world.engine.containers["web"].id == world.old_id
 
 

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import anyio
+
 from watchtower_async.credentials.credential import Anonymous, registry_auth_header
 from watchtower_async.engine.client import Engine, JsonObject
+from watchtower_async.engine.each import each
 from watchtower_async.engine.injected_files import find_injected_files
-from watchtower_async.engine.inventory import read_container
-from watchtower_async.engine.spec import EngineFacts, Recreation, Refusal, recreate
+from watchtower_async.engine.inventory import ContainerSummary, read_container
+from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Recreation, Refusal, recreate
 from watchtower_async.engine.spec_network import DEFAULT_MODES, WITHOUT_ENDPOINTS, network_mode
 from watchtower_async.engine.spec_parts import section
+from watchtower_async.engine.spec_relations import CONTAINER_MODE
 from watchtower_async.engine.temporary_name import Part, RestartPolicy, RunState, TemporaryName, read_policy
 from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError, PullFailedError
 from watchtower_async.images.digest import Digest
 from watchtower_async.images.reference import Reference
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.transitions import situations
+from watchtower_async.updates.reach import out_of_reach, sharers_inspected
 
+INSPECTED_AT_ONCE = 8
 _NO_LOGIN = registry_auth_header(Anonymous(), "")
 
 
@@ -48,6 +54,8 @@ class Prepared:
     recreation: Recreation
     ran: RunState
     policy: RestartPolicy
+    injected: tuple[str, ...] = ()
+    """Files that Docker Compose copied into the predecessor, and that the successor gets before its start."""
 
     def temporary_name(self, part: Part, owner: str = "") -> str:
         """Return the name of one of the two containers during the replacement."""
@@ -74,60 +82,84 @@ class Preparation:
 
     async def _prepare(self, target: ReplacementTarget) -> Prepared | Outcome:
         document = await self._engine.inspect_container(target.container_id)
-        changed = _changed_since_the_plan(document, target) or await self._others_at_work(target)
+        changed = _changed_since_the_plan(document, target)
         if changed is not None:
             return changed
+        containers = [read_container(item) for item in await self._engine.list_containers()]
+        if target.name in situations(containers):
+            return _failed("there is an unfinished replacement of this container; another updater may be at work")
+        neighbourhood = Neighbourhood(containers)
         old_image = await self._image(str(document.get("Image") or ""))
-        before = self._recreation(document, old_image, None)
+        before = self._recreation(document, old_image, None, neighbourhood)
         if isinstance(before, Refusal):
             return _refused(before.reasons)
-        missing = await self._missing_networks(document, before)
-        if missing:
-            return _refused(tuple(f"network {name} does not exist any more" for name in missing))
-        if before.needs_injected_file_check:
-            found = await find_injected_files(self._engine, document)
-            if found:
-                return _refused(_injected_reasons(found))
+        reasons = await self._further_reasons(target, document, before, containers)
+        if reasons:
+            return _refused(reasons)
+        injected = await find_injected_files(self._engine, document) if before.needs_injected_file_check else ()
+        if isinstance(injected, str):
+            return _refused((injected,))
         new_image = await self._pull(target, before.platform)
         if isinstance(new_image, Outcome):
             return new_image
-        return self._with_new_image(target, document, old_image, new_image)
-
-    def _with_new_image(
-        self, target: ReplacementTarget, document: JsonObject, old_image: JsonObject | None, new_image: JsonObject
-    ) -> Prepared | Outcome:
-        new_id = str(new_image.get("Id") or "")
-        if new_id == document.get("Image"):
+        if new_image.get("Id") == document.get("Image"):
             return _skipped("the published image is the one that runs already")
-        recreation = self._recreation(document, old_image, new_image)
+        recreation = self._recreation(document, old_image, new_image, neighbourhood)
         if isinstance(recreation, Refusal):
             return _refused(recreation.reasons)
-        try:
-            policy = read_policy(section(document, "HostConfig").get("RestartPolicy"))
-        except ValueError as error:
-            return _refused((str(error),))
         return Prepared(
             target=target,
             document=document,
             old_image=str(document.get("Image") or ""),
-            new_image=new_id,
+            new_image=str(new_image.get("Id") or ""),
             recreation=recreation,
             ran=RunState.RUNNING,
-            policy=policy,
+            policy=read_policy(section(document, "HostConfig").get("RestartPolicy")),
+            injected=injected,
         )
 
+    async def _further_reasons(
+        self,
+        target: ReplacementTarget,
+        document: JsonObject,
+        recreation: Recreation,
+        containers: list[ContainerSummary],
+    ) -> tuple[str, ...]:
+        """Return what else speaks against it, beside the container's own settings."""
+        others = [item.id for item in containers if item.id != target.container_id]
+        reasons = out_of_reach(recreation, sharers_inspected(target.container_id, await self._inspect_all(others)))
+        missing = await self._missing_networks(document, recreation)
+        return (*reasons, *(f"network {name} does not exist any more" for name in missing), *_policy_reasons(document))
+
+    async def _inspect_all(self, ids: list[str]) -> list[JsonObject]:
+        # The list of containers tells who shares a network, but not who shares a process or IPC namespace.
+        limiter = anyio.CapacityLimiter(INSPECTED_AT_ONCE)
+
+        async def inspect(identity: str) -> JsonObject:
+            async with limiter:
+                try:
+                    return await self._engine.inspect_container(identity)
+                except NoSuchObjectError:
+                    return {}
+
+        return await each(ids, inspect)
+
     def _recreation(
-        self, document: JsonObject, old_image: JsonObject | None, new_image: JsonObject | None
+        self,
+        document: JsonObject,
+        old_image: JsonObject | None,
+        new_image: JsonObject | None,
+        neighbourhood: Neighbourhood,
     ) -> Recreation | Refusal:
         if old_image is None:
             return Refusal(("the container's image is gone, so nobody can say which settings came from it",))
-        return recreate(container=document, old_image=old_image, new_image=new_image, engine=self._facts)
-
-    async def _others_at_work(self, target: ReplacementTarget) -> Outcome | None:
-        containers = [read_container(document) for document in await self._engine.list_containers()]
-        if target.name in situations(containers):
-            return _failed("there is an unfinished replacement of this container; another updater may be at work")
-        return None
+        return recreate(
+            container=document,
+            old_image=old_image,
+            new_image=new_image,
+            engine=self._facts,
+            neighbourhood=neighbourhood,
+        )
 
     async def _image(self, image_id: str) -> JsonObject | None:
         try:
@@ -141,6 +173,8 @@ class Preparation:
         names = {*asked, *(name for name, _ in recreation.extra_networks), network_mode(document)}
         missing: list[str] = []
         for name in sorted(names - {*DEFAULT_MODES, *WITHOUT_ENDPOINTS}):
+            if name.startswith(CONTAINER_MODE):
+                continue
             try:
                 await self._engine.inspect_network(name)
             except NoSuchObjectError:
@@ -183,10 +217,12 @@ def _changed_since_the_plan(document: JsonObject, target: ReplacementTarget) -> 
     return None
 
 
-def _injected_reasons(found: tuple[str, ...] | str) -> tuple[str, ...]:
-    if isinstance(found, str):
-        return (found,)
-    return tuple(f"{path} was copied into it by Docker Compose, which is not carried over yet" for path in found)
+def _policy_reasons(document: JsonObject) -> tuple[str, ...]:
+    try:
+        read_policy(section(document, "HostConfig").get("RestartPolicy"))
+    except ValueError as error:
+        return (str(error),)
+    return ()
 
 
 def _refused(reasons: tuple[str, ...]) -> Outcome:

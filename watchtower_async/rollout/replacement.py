@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import anyio
 
 from watchtower_async.engine.client import CALL_SECONDS, STOP_EXTRA_SECONDS, Engine
+from watchtower_async.engine.injected_files import carry_over
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.engine.spec_parts import section
 from watchtower_async.engine.temporary_name import Part
@@ -129,6 +130,8 @@ class Replacer:
         successor = await self.engine.create_container(name, recreation.request, platform=recreation.platform)
         for network, endpoint in recreation.extra_networks:
             await self.engine.connect_network(network, successor, endpoint)
+        if prepared.injected:
+            await carry_over(self.engine, target.container_id, successor, prepared.injected)
         document = await self.engine.inspect_container(successor)
         if document.get("Image") != prepared.new_image:
             raise EngineError("its tag was moved to another image at this moment; the next session looks again")

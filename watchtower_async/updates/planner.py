@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import anyio
 
 from watchtower_async.credentials.overview import Use
 from watchtower_async.engine.client import Engine, JsonObject
+from watchtower_async.engine.each import each
 from watchtower_async.engine.inventory import ContainerSummary, Inventory
-from watchtower_async.engine.spec import EngineFacts, Refusal, recreate
+from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Refusal, recreate
 from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError
 from watchtower_async.images.digest import Digest
 from watchtower_async.images.manifest import is_index_type
@@ -24,6 +24,7 @@ from watchtower_async.images.reference import Reference, is_image_id
 from watchtower_async.registry.client import Published
 from watchtower_async.updates.ordering import dependencies, find_cycles, in_order
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan, action_for
+from watchtower_async.updates.reach import out_of_reach, sharers_listed
 from watchtower_async.updates.reason import Reason, ReasonCode
 from watchtower_async.updates.scanner import Answer, Scanner, Unanswered, reason_for
 from watchtower_async.updates.selection import LeftAlone, SelectionPolicy, Watched, select
@@ -33,9 +34,6 @@ ENGINE_READS_AT_ONCE = 8
 
 Failure = tuple[str, Digest]
 """A container's name and the published digest that failed in it."""
-
-Given = TypeVar("Given")
-Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ class Planner:
         judged = [_held_back(item, quarantined) for item in await self._judge_all(watched, inventory, focus)]
         stale = [item for item in judged if item.verdict.is_stale]
         others = [item for item in judged if not item.verdict.is_stale]
-        examined = await self._examine_all(stale)
+        examined = await self._examine_all(stale, inventory)
         items = [_item_of(item) for item in (*others, *examined)]
         if focus is None:
             items += [_left_alone_item(item) for item in (*selection.left_alone, *in_cycles)]
@@ -142,7 +140,7 @@ class Planner:
         # The engine lists a container by image id as soon as its tag has moved on locally; inspect keeps the name.
         given = list(watched)
         by_id = [item for item in given if is_image_id(item.container.image_text, item.container.image_id)]
-        found = {item.container.id: text for item, text in zip(by_id, await _each(by_id, self._inspect), strict=True)}
+        found = {item.container.id: text for item, text in zip(by_id, await each(by_id, self._inspect), strict=True)}
         return [found.get(item.container.id) or (item, item.container.image_text, None) for item in given]
 
     async def _inspect(self, item: Watched) -> _ImageText:
@@ -151,20 +149,24 @@ class Planner:
             return item, _unreadable(document), None
         return item, str((document.get("Config") or {}).get("Image") or item.container.image_text), document
 
-    async def _examine_all(self, stale: list[_Judged]) -> list[_Judged]:
+    async def _examine_all(self, stale: list[_Judged], inventory: Inventory) -> list[_Judged]:
+        neighbourhood = Neighbourhood(inventory.containers)
         image_ids = dict.fromkeys(item.watched.container.image_id for item in stale)
 
         async def inspect(image_id: str) -> tuple[str, JsonObject | Reason]:
             return image_id, await self._read(self._engine.inspect_image, image_id)
 
-        old_images = dict(await _each(image_ids, inspect))
+        old_images = dict(await each(image_ids, inspect))
 
         async def examine(item: _Judged) -> _Judged:
-            return await self._examine(item, old_images[item.watched.container.image_id])
+            old_image = old_images[item.watched.container.image_id]
+            return await self._examine(item, old_image, neighbourhood, inventory)
 
-        return await _each(stale, examine)
+        return await each(stale, examine)
 
-    async def _examine(self, item: _Judged, old_image: JsonObject | Reason) -> _Judged:
+    async def _examine(
+        self, item: _Judged, old_image: JsonObject | Reason, neighbourhood: Neighbourhood, inventory: Inventory
+    ) -> _Judged:
         """Look closer at a stale container: is it stale for its platform, and can it be re-created as it is?"""
         container = item.document or await self._read(self._engine.inspect_container, item.watched.container.id)
         if isinstance(container, Reason):
@@ -174,10 +176,17 @@ class Planner:
         item = replace(item, verdict=await self._platform_verdict(item, old_image))
         if not item.verdict.is_stale:
             return item
-        result = recreate(container=container, old_image=old_image, new_image=None, engine=self._facts)
+        result = recreate(
+            container=container,
+            old_image=old_image,
+            new_image=None,
+            engine=self._facts,
+            neighbourhood=neighbourhood,
+        )
         if isinstance(result, Refusal):
             return replace(item, refusal=result)
-        return replace(item, notes=result.notes)
+        reasons = out_of_reach(result, sharers_listed(item.watched.container, inventory.containers))
+        return replace(item, notes=result.notes, refusal=Refusal(reasons) if reasons else None)
 
     async def _platform_verdict(self, item: _Judged, old_image: JsonObject) -> Verdict:
         assert item.published is not None
@@ -209,32 +218,6 @@ class Planner:
 
 
 _PENDING = Verdict(Freshness.UNKNOWN, Reason(ReasonCode.UNREACHABLE, "not asked"))
-
-
-async def _each(things: Iterable[Given], work: Callable[[Given], Awaitable[Found]]) -> list[Found]:
-    """Run `work` on all things at once and return the results in their order."""
-    given = list(things)
-    results: dict[int, Found] = {}
-
-    async def run(index: int, thing: Given) -> None:
-        results[index] = await work(thing)
-
-    gone: EngineUnavailableError | None = None
-    try:
-        async with anyio.create_task_group() as group:
-            for index, thing in enumerate(given):
-                group.start_soon(run, index, thing)
-    except* EngineUnavailableError as errors:
-        # The engine went away; a hundred reads say the same about it.
-        gone = _first(errors)
-    if gone is not None:
-        raise gone
-    return [results[index] for index in range(len(given))]
-
-
-def _first(errors: BaseExceptionGroup[EngineUnavailableError]) -> EngineUnavailableError:
-    error = errors.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _unreadable(reason: Reason) -> Verdict:
