@@ -332,11 +332,14 @@ class Coordinator:
     # ---- events ------------------------------------------------------------------------------------------------
 
     def _hear(self, event: RolloutEvent) -> None:
-        self._take(advance(self.course, self.progress, event, now=self._now()))
+        step = advance(self.course, self.progress, event, now=self._now())
+        if isinstance(event, TimePassed) and not step.commands:
+            self._wake_at = step.wake_at  # nothing has changed, so there is nothing to store
+        else:
+            self._take(step)
 
     def _take(self, step: Step) -> None:
-        if step.progress != self.progress:  # what is equal need not be stored again
-            self.progress = step.progress
+        self.progress = step.progress
         self._wake_at = step.wake_at
         # At once, and not when its turn comes: what a group tells after this is not heard any more.
         for command in step.commands:

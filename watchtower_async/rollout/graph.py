@@ -65,7 +65,8 @@ class _Search:
         self.index[name] = self._lowest[name] = len(self.index)
         self._path.append(name)
         self._on_path.add(name)
-        return iter(sorted(target for target in self._graph[name] if target in self._graph))
+        targets = self._graph[name]
+        return iter(sorted(targets & self._graph.keys()) if targets else ())
 
     def _reach(self, name: str, index: int) -> None:
         self._lowest[name] = min(self._lowest[name], index)

@@ -167,8 +167,12 @@ def make_groups(
 
 
 def _held(present: Iterable[str], held: Mapping[str, str]) -> dict[str, str]:
-    unfinished = {name: "it is part of an unfinished replacement" for name in present if parse_temporary_name(name)}
+    unfinished = {name: "it is part of an unfinished replacement" for name in present if _is_temporary(name)}
     return {**unfinished, **held}
+
+
+def _is_temporary(name: str) -> bool:
+    return ".wta-" in name and parse_temporary_name(name) is not None
 
 
 # ---- who depends on whom ---------------------------------------------------------------------------------------------
@@ -201,11 +205,14 @@ def _relations(containers: Sequence[ContainerSummary], documents: Mapping[str, J
             modes += [str(host.get(mode) or "") for mode in _SHARED_MODES]
             linked = linked | {str(link).split(":")[0].removeprefix("/") for link in host.get("Links") or ()}
         owners = _NONE | {names.get(target, target) for mode in modes if (target := _owner(mode))}
-        if owners or linked:
-            shared[item.name] = (owners & known) - {item.name}
+        if owners:
+            shared[item.name] = binding[item.name] = (owners & known) - {item.name}
+        if linked:
             binding[item.name] = ((owners | linked) & known) - {item.name}
-    by_label = dependencies(containers)
-    order = {name: targets | binding[name] if name in binding else targets for name, targets in by_label.items()}
+    order = dependencies(containers)
+    for name, targets in binding.items():
+        if not targets <= order[name]:  # a label has replaced what the engine tells
+            order[name] |= targets
     return _Relations(order, sharers=reverse(shared), bound=reverse(binding), restarted=_restarted(containers, known))
 
 
@@ -227,18 +234,19 @@ def _restarted(containers: Sequence[ContainerSummary], known: set[str]) -> dict[
     for item in containers:
         key = (item.labels.get(COMPOSE_PROJECT, ""), item.labels.get(COMPOSE_SERVICE, ""))
         by_service.setdefault(key, []).append(item.name)
-    targets: dict[str, set[str]] = {}
+    restarted: dict[str, set[str]] = {}
     for item in containers:
         named = item.labels.get(DEPENDS_ON, "")
         project = item.labels.get(COMPOSE_PROJECT, "")
         if named:
-            wanted = {name.strip().removeprefix("/") for name in named.split(",")}
+            targets = [name.strip().removeprefix("/") for name in named.split(",")]
         else:
             services = restarting_services(item.labels.get(COMPOSE_DEPENDS_ON, ""))
-            wanted = {name for service in services for name in by_service.get((project, service), ())}
-        if wanted:
-            targets[item.name] = (wanted & known) - {item.name}
-    return reverse(targets)
+            targets = [name for service in services for name in by_service.get((project, service), ())]
+        for target in targets:
+            if target in known and target != item.name:
+                restarted.setdefault(target, set()).add(item.name)
+    return restarted
 
 
 def restarting_services(text: str) -> tuple[str, ...]:
@@ -365,14 +373,17 @@ class _Grouper:
         return sorted(kept.values(), key=lambda draft: walked.position[draft.key])
 
     def _distribute_restarts(self, drafts: list[_Draft], taken: Collection[str]) -> None:
-        wanted: dict[str, list[_Draft]] = {}
+        last: dict[str, _Draft] = {}
+        earlier: dict[str, list[str]] = {}
         for draft in drafts:
             for name in self._restarts(draft, taken):
-                wanted.setdefault(name, []).append(draft)
-        for name in sorted(wanted, key=self._rank):
-            *earlier, last = wanted[name]
-            last.restarts.append(name)
-            last.after |= {draft.key for draft in earlier}
+                if name in last:
+                    earlier.setdefault(name, []).append(last[name].key)
+                last[name] = draft
+        for name, keys in earlier.items():
+            last[name].after.update(keys)
+        for name in sorted(last, key=self._rank):
+            last[name].restarts.append(name)
 
     def _restarts(self, draft: _Draft, taken: Collection[str]) -> set[str]:
         """Return what is restarted after this group, from one to the next."""
