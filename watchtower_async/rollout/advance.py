@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -32,7 +33,6 @@ from watchtower_async.rollout.course import (
     Progress,
     RolloutState,
     is_ready,
-    started_in,
 )
 from watchtower_async.rollout.course_events import (
     AbortAsked,
@@ -111,9 +111,10 @@ class _Turn:
         self._reason = progress.reason
         self._waiting = progress.waiting
         self._ready = progress.ready
-        self._groups = dict(progress.groups)
+        self._in_play = dict(progress.in_play)
+        self._done: Mapping[str, GroupProgress] = progress.done
         self._active = list(progress.active)
-        self._started = list(progress.started)
+        self._started = progress.started
         self._turns = progress.turns
         self._failures = progress.failures
         self._has_fired = progress.has_fired
@@ -129,9 +130,10 @@ class _Turn:
             reason=self._reason,
             waiting=self._waiting,
             ready=self._ready,
-            groups=self._groups,
+            in_play=self._in_play,
+            done=self._done,
             active=tuple(self._active),
-            started=tuple(self._started),
+            started=self._started,
             turns=self._turns,
             failures=self._failures,
             has_fired=self._has_fired,
@@ -179,13 +181,13 @@ class _Turn:
 
     def _down(self, event: GroupDown) -> None:
         self._expect(event, Phase.STARTING)
-        if self._groups[event.key].is_down:
+        if self._in_play[event.key].is_down:
             raise IllegalTransitionError(f"group {event.key} is down already")
-        self._groups[event.key] = replace(self._groups[event.key], is_down=True)
+        self._in_play[event.key] = replace(self._in_play[event.key], is_down=True)
 
     def _skip(self, event: GroupSkipped) -> None:
         self._expect(event, Phase.PREPARING, Phase.STARTING)
-        if self._groups[event.key].is_down:
+        if self._in_play[event.key].is_down:
             raise IllegalTransitionError(f"group {event.key} is down and cannot be skipped")
         self._rest(event.key, self._now)
         self._end(event.key, event.outcome)
@@ -193,7 +195,7 @@ class _Turn:
     def _fail(self, event: GroupFailed) -> None:
         key = event.key
         self._expect(event, Phase.PREPARING, Phase.STARTING, Phase.MONITORED, Phase.UPDATED)
-        found = self._groups[key]
+        found = self._found_at(key)
         counts = found.up_at is None or event.at <= found.up_at + self._course.planned(key).monitor
         if found.phase is Phase.UPDATED and not (counts and self._may_still_fail()):
             raise IllegalTransitionError(
@@ -214,20 +216,20 @@ class _Turn:
     def _unfinished(self, event: GroupUnfinished) -> None:
         key = event.key
         self._expect(event, *TOUCHED)
-        was = self._groups[key].was or self._groups[key].phase
+        was = self._in_play[key].was or self._in_play[key].phase
         self._end(key, self._with_failure(key, event.outcome))
         if was in (Phase.STARTING, Phase.MONITORED):
             self._count()
         self._stop_short(key, event.outcome)
 
     def _found(self, event: GroupFound) -> None:
-        key, was = event.key, self._groups[event.key].was
+        key, was = event.key, self._in_play[event.key].was
         failed_before = was is Phase.ROLLING_BACK
         match event.found:
             case Found.UPDATED if failed_before:
-                self._roll_back(key, self._groups[key].failure)
+                self._roll_back(key, self._in_play[key].failure)
             case Found.UPDATED:
-                up_at = self._groups[key].up_at
+                up_at = self._in_play[key].up_at
                 self._move(
                     key, Phase.UPDATED, was=None, up_at=event.at if up_at is None else up_at, outcome=event.outcome
                 )
@@ -254,19 +256,19 @@ class _Turn:
     # ---- failures ----------------------------------------------------------------------------------------------
 
     def _roll_back(self, key: str, failure: Outcome | None) -> None:
-        found = self._groups[key]
+        found = self._found_at(key)
         is_on_top = found.is_on_top or found.up_at is not None
         self._move(key, Phase.ROLLING_BACK, is_on_top=is_on_top, was=None, failure=failure, outcome=None)
         self._commands.append(RollBackGroup(key, failure))
 
     def _rolled_back(self, key: str, detail: tuple[str, ...]) -> Outcome:
-        failure = self._groups[key].failure
+        failure = self._in_play[key].failure
         if failure is None:
             return Outcome(OutcomeKind.ROLLED_BACK, _UNDONE, detail)
         return Outcome(OutcomeKind.ROLLED_BACK, failure.reason, (*failure.detail, *detail), failure.blame)
 
     def _with_failure(self, key: str, outcome: Outcome) -> Outcome:
-        failure = self._groups[key].failure
+        failure = self._in_play[key].failure
         if failure is None:
             return outcome
         detail = (*failure.detail, *outcome.detail)
@@ -310,7 +312,7 @@ class _Turn:
             if deadline is None or deadline > self._now:
                 continue
             planned = self._course.planned(key)
-            if self._groups[key].phase is Phase.STARTING:
+            if self._in_play[key].phase is Phase.STARTING:
                 reason = f"it did not run within {planned.start_deadline:g} s, which is its start deadline"
                 self._roll_back(key, Outcome(OutcomeKind.FAILED, reason))
                 self._count()
@@ -320,7 +322,7 @@ class _Turn:
                 self._move(key, Phase.UPDATED, outcome=Outcome(OutcomeKind.UPDATED, reason))
 
     def _deadline(self, key: str) -> float | None:
-        found, planned = self._groups[key], self._course.planned(key)
+        found, planned = self._in_play[key], self._course.planned(key)
         if found.phase is Phase.STARTING:
             return found.since + planned.start_deadline
         if found.phase is Phase.MONITORED and found.up_at is not None:
@@ -357,7 +359,7 @@ class _Turn:
     def _drop_upcoming(self, reason: str) -> None:
         dropped, self._waiting, self._ready = self._waiting, (), ()
         for key in tuple(self._active):
-            if self._groups[key].phase in _UPCOMING:
+            if self._in_play[key].phase in _UPCOMING:
                 self._commands.append(CancelGroup(key))
                 self._end(key, _not_begun(reason))
         for key in dropped:
@@ -382,7 +384,7 @@ class _Turn:
 
     def _prepare_next(self) -> None:
         """Prepare what can start as soon as there is a slot; with room left, also what must wait for others first."""
-        upcoming = [key for key in self._active if self._groups[key].phase in _UPCOMING]
+        upcoming = [key for key in self._active if self._in_play[key].phase in _UPCOMING]
         limit = self._course.slots + AHEAD
         for key in self._ready[: max(0, limit - sum(self._is_ready(key) for key in upcoming))]:
             self._prepare(key)
@@ -397,7 +399,7 @@ class _Turn:
         self._commands.append(PrepareGroup(key))
 
     def _is_ready(self, key: str) -> bool:
-        return is_ready(self._course, key, self._groups)
+        return is_ready(self._course, key, self._get)
 
     def _start_next(self) -> None:
         if self._count_active(_FAILING):
@@ -405,7 +407,7 @@ class _Turn:
         free = self._course.slots - self._slots_taken() - len(self._resting)
         held = False
         for key in tuple(self._active):
-            if self._groups[key].phase is not Phase.PREPARED:
+            if self._in_play[key].phase is not Phase.PREPARED:
                 continue
             before = self._course.planned(key).group.after
             gone = sorted(other for other in before if self._is_down_for_good(other))
@@ -421,21 +423,21 @@ class _Turn:
     def _start(self, key: str) -> None:
         self._move(key, Phase.STARTING, turn=self._turns)
         self._turns += 1
-        self._started.append(key)
+        self._started = (*self._started, key)
         self._commands.append(StartGroup(key))
 
     def _is_down_for_good(self, key: str) -> bool:
-        found = self._groups.get(key)
+        found = self._done.get(key)
         return found is not None and found.outcome is not None and found.outcome.kind in _DOWN_FOR_GOOD
 
     def _undo_next(self) -> None:
         if self._count_active(_FAILING | {Phase.STARTING}):
             return
         free = self._course.slots - self._slots_taken()
-        for key in reversed(tuple(self._started)):
+        for key in reversed(self._started):
             if free <= 0:
                 return
-            if self._groups[key].phase not in RUNS:
+            if self._phase(key) not in RUNS:
                 continue
             if all(self._is_back(other) for other in self._course.followers[key]):
                 self._move(key, Phase.UNDOING, outcome=None)
@@ -446,10 +448,12 @@ class _Turn:
         return self._phase(key) in (Phase.WAITING, Phase.ENDED)
 
     def _slots_taken(self) -> int:
-        return sum(self._groups[key].phase in _SLOTS_TAKEN and not self._groups[key].is_on_top for key in self._active)
+        return sum(
+            self._in_play[key].phase in _SLOTS_TAKEN and not self._in_play[key].is_on_top for key in self._active
+        )
 
     def _count_active(self, phases: frozenset[Phase]) -> int:
-        return sum(self._groups[key].phase in phases for key in self._active)
+        return sum(self._in_play[key].phase in phases for key in self._active)
 
     def _wake_at(self) -> float | None:
         deadlines = (self._deadline(key) for key in self._active)
@@ -462,7 +466,7 @@ class _Turn:
         longest = self._now + self._course.policy.delay.total_seconds()
         self._resting = tuple(min(at, longest) for at in self._resting)
         for key in tuple(self._active):
-            found = self._groups[key]
+            found = self._in_play[key]
             if found.phase in _UPCOMING:
                 self._wait(key)
                 continue
@@ -479,20 +483,31 @@ class _Turn:
         self._commands.append(StateChanged(state, reason))
 
     def _move(self, key: str, phase: Phase, **changes: Any) -> None:
-        before = self._phase(key)
+        found = self._get(key)
+        before = Phase.WAITING if found is None else found.phase
         if phase not in LEGAL_PHASES[before]:
             raise IllegalTransitionError(f"group {key} is {before} and cannot be {phase}")
-        found = self._groups.get(key)
         if found is None:
-            self._groups[key] = GroupProgress(phase=phase, since=self._now, **changes)
+            after = GroupProgress(phase=phase, since=self._now, **changes)
         else:
-            self._groups[key] = replace(found, phase=phase, since=self._now, **changes)
-        self._note(key, was_active=before in IN_FLIGHT, is_active=phase in IN_FLIGHT)
-        if self._groups[key].has_passed:
+            after = replace(found, phase=phase, since=self._now, **changes)
+        self._put(key, after, was_active=before in IN_FLIGHT)
+        if after.has_passed:
             self._let_pass(key)
-        if phase is Phase.ENDED and self._groups[key].turn >= 0:
-            self._started.remove(key)
-        self._commands.append(GroupMoved(key, phase, self._groups[key].outcome))
+        if phase is Phase.ENDED and after.turn >= 0:
+            self._started = tuple(other for other in self._started if other != key)
+        self._commands.append(GroupMoved(key, phase, after.outcome))
+
+    def _put(self, key: str, after: GroupProgress, *, was_active: bool) -> None:
+        is_active = after.phase in IN_FLIGHT
+        if is_active:
+            self._in_play[key] = after
+            if key in self._done:
+                self._done = {other: found for other, found in self._done.items() if other != key}
+        else:
+            self._in_play.pop(key, None)
+            self._done = {**self._done, key: after}
+        self._note(key, was_active=was_active, is_active=is_active)
 
     def _end(self, key: str, outcome: Outcome) -> None:
         self._move(key, Phase.ENDED, was=None, outcome=outcome)
@@ -501,9 +516,9 @@ class _Turn:
         """Put a group back to those that wait, as if nothing had been done about it."""
         if Phase.WAITING not in LEGAL_PHASES[self._phase(key)]:
             raise IllegalTransitionError(f"group {key} is {self._phase(key)} and cannot wait again")
-        del self._groups[key]
+        del self._in_play[key]
         self._note(key, was_active=True, is_active=False)
-        self._started = list(started_in(self._groups))
+        self._started = tuple(other for other in self._started if other != key)
         self._waiting = self._with(self._waiting, key)
         if self._is_ready(key):
             self._ready = self._with(self._ready, key)
@@ -541,8 +556,15 @@ class _Turn:
 
     # ---- small questions ---------------------------------------------------------------------------------------
 
+    def _get(self, key: str) -> GroupProgress | None:
+        return self._in_play.get(key) or self._done.get(key)
+
+    def _found_at(self, key: str) -> GroupProgress:
+        return self._in_play[key] if key in self._in_play else self._done[key]
+
     def _phase(self, key: str) -> Phase:
-        return self._groups[key].phase if key in self._groups else Phase.WAITING
+        found = self._get(key)
+        return Phase.WAITING if found is None else found.phase
 
     def _expect(self, event: GroupEvent, *phases: Phase) -> None:
         if self._phase(event.key) not in phases:
@@ -552,7 +574,7 @@ class _Turn:
     def _rest(self, key: str, at: float) -> None:
         """Let the slot of this group rest, if it has one."""
         delay = self._course.policy.delay.total_seconds()
-        found = self._groups[key]
+        found = self._in_play[key]
         is_undoing = found.phase is Phase.UNDOING
         if delay > 0 and found.phase in _SLOTS_TAKEN and not found.is_on_top and not is_undoing:
             self._resting = tuple(sorted((*self._resting, at + delay)))

@@ -16,7 +16,7 @@ Instants are seconds on the clock of whoever carries the rollout out. It must no
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -235,10 +235,12 @@ class Progress:
     """The keys of the groups that nothing was done about yet, in order."""
     ready: tuple[str, ...] = ()
     """Those of them that have nothing to wait for but their turn."""
-    groups: Mapping[str, GroupProgress] = field(default_factory=dict)
-    """All others."""
+    in_play: Mapping[str, GroupProgress] = field(default_factory=dict)
+    """Those that somebody is at work on."""
+    done: Mapping[str, GroupProgress] = field(default_factory=dict)
+    """Those that are updated or have ended."""
     active: tuple[str, ...] = ()
-    """Those that somebody is at work on, in the order of the course."""
+    """Those in play, in the order of the course."""
     started: tuple[str, ...] = ()
     """Those that run or may run on the new image, in the order in which they started."""
     turns: int = 0
@@ -255,13 +257,19 @@ class Progress:
         return self.state in FINAL
 
     @property
+    def groups(self) -> dict[str, GroupProgress]:
+        """Return where all groups stand that are not waiting."""
+        return {**self.done, **self.in_play}
+
+    @property
     def is_quiet(self) -> bool:
         """Say whether nobody is at work, and nothing begins until somebody asks for it."""
-        return self.state in AT_REST and not any(self.groups[key].phase in IN_FLIGHT - _PREPARED for key in self.active)
+        return self.state in AT_REST and all(found.phase is Phase.PREPARED for found in self.in_play.values())
 
     def phase_of(self, key: str) -> Phase:
         """Return where a group stands."""
-        return self.groups[key].phase if key in self.groups else Phase.WAITING
+        found = self.in_play.get(key) or self.done.get(key)
+        return Phase.WAITING if found is None else found.phase
 
     def as_json(self) -> dict[str, Any]:
         """Return the form for programs."""
@@ -276,36 +284,17 @@ class Progress:
         }
 
 
-_PREPARED = frozenset({Phase.PREPARED})
-
-
 def begin(course: Course) -> Progress:
     """Return where a rollout stands that was only planned."""
     waiting = tuple(planned.key for planned in course.groups)
-    return Progress(state=RolloutState.UPDATING, waiting=waiting, ready=ready_in(course, waiting, {}))
+    ready = tuple(planned.key for planned in course.groups if not planned.group.after)
+    return Progress(state=RolloutState.UPDATING, waiting=waiting, ready=ready)
 
 
-def ready_in(course: Course, waiting: Iterable[str], groups: Mapping[str, GroupProgress]) -> tuple[str, ...]:
-    """Return the waiting groups that do not follow another one that has yet to run."""
-    return tuple(key for key in waiting if is_ready(course, key, groups))
-
-
-def is_ready(course: Course, key: str, groups: Mapping[str, GroupProgress]) -> bool:
-    """Say whether everything that this group follows has passed."""
-    return all(other in groups and groups[other].has_passed for other in course.planned(key).group.after)
-
-
-def active_in(course: Course, groups: Mapping[str, GroupProgress]) -> tuple[str, ...]:
-    """Return the groups that somebody is at work on, in order."""
-    return tuple(
-        sorted((key for key, found in groups.items() if found.phase in IN_FLIGHT), key=course.index.__getitem__)
-    )
-
-
-def started_in(groups: Mapping[str, GroupProgress]) -> tuple[str, ...]:
-    """Return the groups that run or may run on the new image, in the order in which they started."""
-    turns = [(found.turn, key) for key, found in groups.items() if found.turn >= 0 and found.phase is not Phase.ENDED]
-    return tuple(key for _, key in sorted(turns))
+def is_ready(course: Course, key: str, get: Callable[[str], GroupProgress | None]) -> bool:
+    """Say whether everything that this group follows has passed, so that it waits for nothing but its turn."""
+    before = (get(other) for other in course.planned(key).group.after)
+    return all(found is not None and found.has_passed for found in before)
 
 
 # ---- stored and read again -------------------------------------------------------------------------------------------
@@ -345,14 +334,17 @@ def read_progress(document: Mapping[str, Any], course: Course) -> Progress:
     if not groups.keys() <= course.index.keys():
         raise ValueError("the stored progress is that of another rollout")
     waiting = tuple(planned.key for planned in course.groups if planned.key not in groups)
+    in_play = {key: found for key, found in groups.items() if found.phase in IN_FLIGHT}
+    turns = [(found.turn, key) for key, found in groups.items() if found.turn >= 0 and found.phase is not Phase.ENDED]
     return Progress(
         state=RolloutState(document["state"]),
         reason=str(document["reason"]),
         waiting=waiting,
-        ready=ready_in(course, waiting, groups),
-        groups=groups,
-        active=active_in(course, groups),
-        started=started_in(groups),
+        ready=tuple(key for key in waiting if is_ready(course, key, groups.get)),
+        in_play=in_play,
+        done={key: found for key, found in groups.items() if key not in in_play},
+        active=tuple(sorted(in_play, key=course.index.__getitem__)),
+        started=tuple(key for _, key in sorted(turns)),
         turns=int(document["turns"]),
         failures=int(document["failures"]),
         has_fired=bool(document["has_fired"]),
@@ -412,10 +404,11 @@ class ContainerEnd:
 
 def ends(course: Course, progress: Progress) -> tuple[ContainerEnd, ...]:
     """Return the end of each container whose group has one; of all containers once the rollout is over."""
+    groups = progress.groups
     return tuple(
         ContainerEnd(member.name, member.role, found.outcome)
         for planned in course.groups
-        if (found := progress.groups.get(planned.key)) is not None and found.outcome is not None
+        if (found := groups.get(planned.key)) is not None and found.outcome is not None
         for member in planned.group.members
     )
 

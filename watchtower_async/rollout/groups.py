@@ -321,12 +321,12 @@ class _Grouper:
 
     def _draft(self, together: list[str]) -> _Draft | None:
         updates = [name for name in together if name in self._updates]
-        circular = next((name for name in together if name in self._circle_of), None)
+        circular = next(filter(self._circle_of.__contains__, together), None)
         if circular is not None:
             circle = ", ".join(sorted(self._circle_of[circular]))
             self._leave_out(updates, f"these depend on each other in a circle: {circle}", is_circular=True)
             return None
-        untouchable = next((name for name in together if name in self._held), None)
+        untouchable = next(filter(self._held.__contains__, together), None)
         if untouchable is not None:
             reason = f"{untouchable} would have to be re-created with it, and must not be: {self._held[untouchable]}"
             if untouchable in updates:

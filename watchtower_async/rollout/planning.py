@@ -41,7 +41,7 @@ def _parted(groups: Iterable[Group], book: PolicyBook) -> Union:
     """Return the names of the rollouts, in sets that cannot be carried out one after the other."""
     wishes = Union()
     for group in groups:
-        first, *others = (book.rollout_of(name) for name in group.names)
+        first, *others = book.rollouts_of(group.names)
         wishes.add(first)
         for other in others:
             wishes.join(first, other)

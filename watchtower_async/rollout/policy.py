@@ -163,13 +163,14 @@ def _read_labels(labels: Mapping[str, str]) -> _Labelled:
     return _Labelled(own, shared, tuple(problems))
 
 
+def _has_ours(labels: Mapping[str, str]) -> bool:
+    return any(label.startswith((LABEL_PREFIX, ORDER_LABEL)) for label in labels)
+
+
 def _relevant(labels: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Return label, text and term; what counts more comes later."""
-    found = [
-        (label, text, label.removeprefix(LABEL_PREFIX))
-        for label, text in sorted(labels.items())
-        if label.startswith(LABEL_PREFIX)
-    ]
+    ours = sorted(label for label in labels if label.startswith(LABEL_PREFIX))
+    found = [(label, labels[label], label.removeprefix(LABEL_PREFIX)) for label in ours]
     if ORDER_LABEL in labels:
         found.append((ORDER_LABEL, labels[ORDER_LABEL], "order"))
     return found
@@ -192,20 +193,30 @@ class PolicyBook:
         """Name the rollout that a container belongs to."""
         return self.rollout_names.get(container, COMMON)
 
+    def rollouts_of(self, containers: Iterable[str]) -> frozenset[str]:
+        """Name the rollouts that containers belong to which are updated together."""
+        if not self.rollout_names:
+            return frozenset({COMMON})
+        return frozenset(map(self.rollout_of, containers))
+
     def policy_of_rollout(self, rollout: str) -> UpdatePolicy:
         """Return the policy of a rollout as a whole."""
         return self.rollouts.get(rollout, self.default)
 
     def policy_of(self, containers: Iterable[str]) -> UpdatePolicy:
         """Return the policy that counts for containers that are updated together."""
+        if not self.containers:
+            return self.default
         policies = (self.containers.get(name, self.default) for name in containers)
         return reduce(UpdatePolicy.more_careful, {id(policy): policy for policy in policies}.values())
 
 
 def read_policies(containers: Sequence[ContainerSummary], default: UpdatePolicy) -> PolicyBook:
     """Read the labels of an engine's containers."""
-    labelled = {item.name: _read_labels(item.labels) for item in containers if _relevant(item.labels)}
+    labelled = {item.name: _read_labels(item.labels) for item in containers if _has_ours(item.labels)}
     problems = [f"{name}: {problem}" for name, found in labelled.items() for problem in found.problems]
+    if not labelled:
+        return PolicyBook(default=default)
     homes = {item.name: _home(item) for item in containers}
     wishes: dict[str, dict[str, Any]] = {}
     for name, found in labelled.items():
