@@ -33,6 +33,7 @@ from watchtower_async.rollout.course import (
     Progress,
     RolloutState,
     is_ready,
+    started_last_first,
 )
 from watchtower_async.rollout.course_events import (
     AbortAsked,
@@ -114,7 +115,7 @@ class _Turn:
         self._in_play = dict(progress.in_play)
         self._done: Mapping[str, GroupProgress] = progress.done
         self._active = list(progress.active)
-        self._started = progress.started
+        self._to_undo = progress.to_undo
         self._turns = progress.turns
         self._failures = progress.failures
         self._has_fired = progress.has_fired
@@ -133,7 +134,7 @@ class _Turn:
             in_play=self._in_play,
             done=self._done,
             active=tuple(self._active),
-            started=self._started,
+            to_undo=self._to_undo,
             turns=self._turns,
             failures=self._failures,
             has_fired=self._has_fired,
@@ -303,6 +304,7 @@ class _Turn:
 
     def _begin_rollback(self, reason: str) -> None:
         self._enter(RolloutState.ROLLBACK_STARTED, reason)
+        self._to_undo = started_last_first({**self._done, **self._in_play})
         self._drop_upcoming("the rollout is rolled back")
 
     def overdue(self) -> None:
@@ -344,6 +346,7 @@ class _Turn:
                 self._resume()
             case AbortAsked() | Superseded():
                 self._enter(RolloutState.ABANDONING, event.reason, asked="abandoned")
+                self._to_undo = ()
                 self._drop_upcoming(f"the rollout was abandoned: {event.reason}")
 
     def _resume(self) -> None:
@@ -376,7 +379,7 @@ class _Turn:
                     self._enter(RolloutState.COMPLETED)
             case RolloutState.ROLLBACK_STARTED:
                 self._undo_next()
-                if not self._active and not self._started:
+                if not self._active and not self._to_undo:
                     self._enter(RolloutState.ROLLBACK_COMPLETED)
             case RolloutState.ABANDONING:
                 if not self._active:
@@ -423,7 +426,6 @@ class _Turn:
     def _start(self, key: str) -> None:
         self._move(key, Phase.STARTING, turn=self._turns)
         self._turns += 1
-        self._started = (*self._started, key)
         self._commands.append(StartGroup(key))
 
     def _is_down_for_good(self, key: str) -> bool:
@@ -434,7 +436,7 @@ class _Turn:
         if self._count_active(_FAILING | {Phase.STARTING}):
             return
         free = self._course.slots - self._slots_taken()
-        for key in reversed(self._started):
+        for key in self._to_undo:
             if free <= 0:
                 return
             if self._phase(key) not in RUNS:
@@ -494,8 +496,8 @@ class _Turn:
         self._put(key, after, was_active=before in IN_FLIGHT)
         if after.has_passed:
             self._let_pass(key)
-        if phase is Phase.ENDED and after.turn >= 0:
-            self._started = tuple(other for other in self._started if other != key)
+        if phase is Phase.ENDED and self._to_undo:
+            self._to_undo = tuple(other for other in self._to_undo if other != key)
         self._commands.append(GroupMoved(key, phase, after.outcome))
 
     def _put(self, key: str, after: GroupProgress, *, was_active: bool) -> None:
@@ -518,7 +520,6 @@ class _Turn:
             raise IllegalTransitionError(f"group {key} is {self._phase(key)} and cannot wait again")
         del self._in_play[key]
         self._note(key, was_active=True, is_active=False)
-        self._started = tuple(other for other in self._started if other != key)
         self._waiting = self._with(self._waiting, key)
         if self._is_ready(key):
             self._ready = self._with(self._ready, key)

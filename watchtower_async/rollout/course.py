@@ -65,6 +65,9 @@ AT_REST = frozenset({*FINAL, _S.PAUSED, _S.ROLLBACK_PAUSED})
 """States in which nothing new begins until somebody asks for it."""
 
 
+ROLLING_BACK = frozenset({_S.ROLLBACK_STARTED, _S.ROLLBACK_PAUSED})
+
+
 class Phase(StrEnum):
     """Where one group stands."""
 
@@ -241,8 +244,8 @@ class Progress:
     """Those that are updated or have ended."""
     active: tuple[str, ...] = ()
     """Those in play, in the order of the course."""
-    started: tuple[str, ...] = ()
-    """Those that run or may run on the new image, in the order in which they started."""
+    to_undo: tuple[str, ...] = ()
+    """In a rollback: those that run or may run on the new image, the last one that started first."""
     turns: int = 0
     """How many groups were started."""
     failures: int = 0
@@ -291,6 +294,12 @@ def begin(course: Course) -> Progress:
     return Progress(state=RolloutState.UPDATING, waiting=waiting, ready=ready)
 
 
+def started_last_first(groups: Mapping[str, GroupProgress]) -> tuple[str, ...]:
+    """Return the groups that run or may run on the new image, the last one that started first."""
+    turns = [(found.turn, key) for key, found in groups.items() if found.turn >= 0 and found.phase is not Phase.ENDED]
+    return tuple(key for _, key in sorted(turns, reverse=True))
+
+
 def is_ready(course: Course, key: str, get: Callable[[str], GroupProgress | None]) -> bool:
     """Say whether everything that this group follows has passed, so that it waits for nothing but its turn."""
     before = (get(other) for other in course.planned(key).group.after)
@@ -335,16 +344,16 @@ def read_progress(document: Mapping[str, Any], course: Course) -> Progress:
         raise ValueError("the stored progress is that of another rollout")
     waiting = tuple(planned.key for planned in course.groups if planned.key not in groups)
     in_play = {key: found for key, found in groups.items() if found.phase in IN_FLIGHT}
-    turns = [(found.turn, key) for key, found in groups.items() if found.turn >= 0 and found.phase is not Phase.ENDED]
+    state = RolloutState(document["state"])
     return Progress(
-        state=RolloutState(document["state"]),
+        state=state,
         reason=str(document["reason"]),
         waiting=waiting,
         ready=tuple(key for key in waiting if is_ready(course, key, groups.get)),
         in_play=in_play,
         done={key: found for key, found in groups.items() if key not in in_play},
         active=tuple(sorted(in_play, key=course.index.__getitem__)),
-        started=tuple(key for _, key in sorted(turns)),
+        to_undo=started_last_first(groups) if state in ROLLING_BACK else (),
         turns=int(document["turns"]),
         failures=int(document["failures"]),
         has_fired=bool(document["has_fired"]),

@@ -28,68 +28,60 @@ def walk(graph: Graph) -> Walk:
     """
     search = _Search(graph)
     for name in sorted(graph):
-        if name not in search.index:
-            search.visit(name)
-    return Walk(tuple(search.circles), {name: number for number, name in enumerate(search.left)})
+        search.visit(name)
+    return Walk(tuple(search.circles), search.position)
 
 
 class _Search:
-    """The walk."""
+    """The walk. What is known about a name beside its position is dropped when the name is left."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self.index: dict[str, int] = {}
-        self.left: list[str] = []
+        self.position: dict[str, int] = {}
         self.circles: list[frozenset[str]] = []
-        self._lowest: dict[str, int] = {}
         self._path: list[str] = []
-        self._on_path: set[str] = set()
+        self._entered: dict[str, int] = {}
+        self._lowest: dict[str, int] = {}
 
     def visit(self, start: str) -> None:
-        """Walk over everything that can be reached from here."""
+        """Walk over everything that can be reached from here and was not yet."""
+        if start in self.position:
+            return
         work = [(start, self._enter(start))]
         while work:
             name, targets = work[-1]
             target = next(targets, None)
             if target is None:
                 work.pop()
+                lowest = self._lowest[name]
                 self._leave(name)
                 if work:
-                    self._reach(work[-1][0], self._lowest[name])
-            elif target not in self.index:
+                    self._reach(work[-1][0], lowest)
+            elif target in self._entered:
+                self._reach(name, self._entered[target])
+            elif target not in self.position:
                 work.append((target, self._enter(target)))
-            elif target in self._on_path:
-                self._reach(name, self.index[target])
 
     def _enter(self, name: str) -> Iterator[str]:
-        self.index[name] = self._lowest[name] = len(self.index)
+        self._entered[name] = self._lowest[name] = len(self._path)
         self._path.append(name)
-        self._on_path.add(name)
         targets = self._graph[name]
-        return iter(sorted(targets & self._graph.keys()) if targets else ())
+        return iter(sorted(target for target in targets if target in self._graph) if targets else ())
 
-    def _reach(self, name: str, index: int) -> None:
-        self._lowest[name] = min(self._lowest[name], index)
+    def _reach(self, name: str, place: int) -> None:
+        self._lowest[name] = min(self._lowest[name], place)
 
     def _leave(self, name: str) -> None:
-        if self._lowest[name] != self.index[name]:
+        place = self._entered[name]
+        if self._lowest[name] != place:
             return
-        found: list[str] = []
-        while not found or found[-1] != name:
-            found.append(self._path.pop())
-        self._on_path.difference_update(found)
-        self.left += found
+        found = self._path[place:]
+        del self._path[place:]
+        for member in reversed(found):
+            self.position[member] = len(self.position)
+            del self._entered[member], self._lowest[member]
         if len(found) > 1:
             self.circles.append(frozenset(found))
-
-
-def reverse(graph: Graph) -> dict[str, set[str]]:
-    """Return those that a name comes before, for each name that comes before any."""
-    after: dict[str, set[str]] = {}
-    for name, targets in graph.items():
-        for target in targets:
-            after.setdefault(target, set()).add(name)
-    return after
 
 
 class Union:

@@ -25,7 +25,7 @@ from typing import Any
 from watchtower_async.engine.inventory import ContainerSummary
 from watchtower_async.engine.spec_parts import JsonObject, section
 from watchtower_async.engine.temporary_name import parse_temporary_name
-from watchtower_async.rollout.graph import Union, reverse, walk
+from watchtower_async.rollout.graph import Union, walk
 from watchtower_async.rollout.transitions import UP
 from watchtower_async.updates.ordering import (
     COMPOSE_DEPENDS_ON,
@@ -38,7 +38,6 @@ from watchtower_async.updates.ordering import (
 _RESTARTABLE = frozenset({"running", "restarting"})
 _LEAVING = frozenset({"dead", "removing"})
 """States of containers that are no member of anything any more."""
-_NONE: frozenset[str] = frozenset()
 _SHARED_MODES = ("NetworkMode", "PidMode", "IpcMode")
 
 
@@ -162,8 +161,11 @@ def make_groups(
     inspected `documents` (by container id). `held` are containers that must not be touched, each with the reason.
     """
     present = {item.name: item for item in containers if item.state not in _LEAVING}
-    relations = _relations(list(present.values()), documents or {})
-    return _Grouper(present, relations, frozenset(updates) & present.keys(), _held(present, held or {})).group()
+    stale = frozenset(updates) & present.keys()
+    grouper = _Grouper(present, _relations(list(present.values()), documents or {}), stale, _held(present, held or {}))
+    drafts, left_out = grouper.draft_all()
+    del grouper  # its tables are larger than what comes out
+    return Grouping(tuple(_finish(draft, present, stale) for draft in drafts), left_out)
 
 
 def _held(present: Iterable[str], held: Mapping[str, str]) -> dict[str, str]:
@@ -194,59 +196,60 @@ class _Relations:
 
 def _relations(containers: Sequence[ContainerSummary], documents: Mapping[str, JsonObject]) -> _Relations:
     names = {item.id: item.name for item in containers}
-    known = {item.name for item in containers}
+    order = dependencies(containers)
     links = _links(containers)
-    shared: dict[str, frozenset[str]] = {}
-    binding: dict[str, frozenset[str]] = {}
+    sharers: dict[str, set[str]] = {}
+    bound: dict[str, set[str]] = {}
     for item in containers:
-        modes, linked = [item.network_mode], links.get(item.name, _NONE)
+        owners = [_owner(item.network_mode)]
+        linked = links.get(item.name, [])
         if item.id in documents:
             host = section(documents[item.id], "HostConfig")
-            modes += [str(host.get(mode) or "") for mode in _SHARED_MODES]
-            linked = linked | {str(link).split(":")[0].removeprefix("/") for link in host.get("Links") or ()}
-        owners = _NONE | {names.get(target, target) for mode in modes if (target := _owner(mode))}
-        if owners:
-            shared[item.name] = binding[item.name] = (owners & known) - {item.name}
-        if linked:
-            binding[item.name] = ((owners | linked) & known) - {item.name}
-    order = dependencies(containers)
-    for name, targets in binding.items():
-        if not targets <= order[name]:  # a label has replaced what the engine tells
-            order[name] |= targets
-    return _Relations(order, sharers=reverse(shared), bound=reverse(binding), restarted=_restarted(containers, known))
+            owners += [_owner(str(host.get(mode) or "")) for mode in _SHARED_MODES]
+            linked = [*linked, *(str(link).split(":")[0].removeprefix("/") for link in host.get("Links") or ())]
+        owners = [names.get(owner, owner) for owner in owners]
+        for target in (*owners, *linked):
+            if target not in order or target == item.name:
+                continue
+            bound.setdefault(target, set()).add(item.name)
+            if target in owners:
+                sharers.setdefault(target, set()).add(item.name)
+            if target not in order[item.name]:  # a label has replaced what the engine tells
+                order[item.name] |= {target}
+    return _Relations(order, sharers=sharers, bound=bound, restarted=_restarted(containers, order.keys()))
 
 
 def _owner(mode: str) -> str:
     return mode.removeprefix("container:") if mode.startswith("container:") else ""
 
 
-def _links(containers: Iterable[ContainerSummary]) -> dict[str, frozenset[str]]:
+def _links(containers: Iterable[ContainerSummary]) -> dict[str, list[str]]:
     # The engine lists a legacy link among the names of its target: "/web/db" says that web links to this container.
-    targets: dict[str, set[str]] = {}
+    targets: dict[str, list[str]] = {}
     for item in containers:
         for alias in item.aliases:
-            targets.setdefault(alias.strip("/").partition("/")[0], set()).add(item.name)
-    return {name: frozenset(found) for name, found in targets.items()}
+            targets.setdefault(alias.strip("/").partition("/")[0], []).append(item.name)
+    return targets
 
 
-def _restarted(containers: Sequence[ContainerSummary], known: set[str]) -> dict[str, set[str]]:
-    by_service: dict[tuple[str, str], list[str]] = {}
-    for item in containers:
-        key = (item.labels.get(COMPOSE_PROJECT, ""), item.labels.get(COMPOSE_SERVICE, ""))
-        by_service.setdefault(key, []).append(item.name)
+def _restarted(containers: Sequence[ContainerSummary], known: Collection[str]) -> dict[str, set[str]]:
     restarted: dict[str, set[str]] = {}
+    by_service: dict[tuple[str, str], list[str]] = {}
+    services: list[tuple[str, tuple[str, str]]] = []
     for item in containers:
-        named = item.labels.get(DEPENDS_ON, "")
-        project = item.labels.get(COMPOSE_PROJECT, "")
-        if named:
-            targets = [name.strip().removeprefix("/") for name in named.split(",")]
+        labels = item.labels
+        project = labels.get(COMPOSE_PROJECT, "")
+        by_service.setdefault((project, labels.get(COMPOSE_SERVICE, "")), []).append(item.name)
+        if labels.get(DEPENDS_ON):
+            for name in labels[DEPENDS_ON].split(","):
+                restarted.setdefault(name.strip().removeprefix("/"), set()).add(item.name)
         else:
-            services = restarting_services(item.labels.get(COMPOSE_DEPENDS_ON, ""))
-            targets = [name for service in services for name in by_service.get((project, service), ())]
-        for target in targets:
-            if target in known and target != item.name:
-                restarted.setdefault(target, set()).add(item.name)
-    return restarted
+            wanted = restarting_services(labels.get(COMPOSE_DEPENDS_ON, ""))
+            services += [(item.name, (project, service)) for service in wanted]
+    for dependent, service in services:
+        for name in by_service.get(service, ()):
+            restarted.setdefault(name, set()).add(dependent)
+    return {name: dependents - {name} for name, dependents in restarted.items() if name in known}
 
 
 def restarting_services(text: str) -> tuple[str, ...]:
@@ -294,15 +297,15 @@ class _Grouper:
         self._position = walked.position
         self._left_out: list[LeftOut] = []
 
-    def group(self) -> Grouping:
-        """Make them."""
+    def draft_all(self) -> tuple[list[_Draft], tuple[LeftOut, ...]]:
+        """Return the groups, in order, and what is in none."""
         drafts = [draft for together in self._transactions() if (draft := self._draft(together)) is not None]
         home = {name: draft.key for draft in drafts for name in draft.together}
         for draft in drafts:
             draft.after = self._follows(draft, home)
         drafts = self._without_circles(drafts)
         self._distribute_restarts(drafts, home.keys())
-        return Grouping(tuple(self._finish(draft) for draft in drafts), tuple(self._left_out))
+        return drafts, tuple(self._left_out)
 
     def _transactions(self) -> list[list[str]]:
         """Return for all updates what is bound to them, as sets that do not overlap."""
@@ -333,14 +336,11 @@ class _Grouper:
                 reason = self._held[untouchable]
             self._leave_out(updates, reason)
             return None
-        ordered = sorted(together, key=self._rank)
+        ordered = sorted(together, key=self._position.__getitem__)
         return _Draft(next(name for name in ordered if name in self._updates), ordered)
 
     def _leave_out(self, names: Iterable[str], reason: str, *, is_circular: bool = False) -> None:
         self._left_out += [LeftOut(name, reason, is_circular) for name in sorted(names)]
-
-    def _rank(self, name: str) -> tuple[int, str]:
-        return self._position[name], name
 
     def _follows(self, draft: _Draft, home: Mapping[str, str]) -> set[str]:
         """Return the groups that this one depends on, also through containers that are in no group."""
@@ -382,7 +382,7 @@ class _Grouper:
                 last[name] = draft
         for name, keys in earlier.items():
             last[name].after.update(keys)
-        for name in sorted(last, key=self._rank):
+        for name in sorted(last, key=self._position.__getitem__):
             last[name].restarts.append(name)
 
     def _restarts(self, draft: _Draft, taken: Collection[str]) -> set[str]:
@@ -403,14 +403,12 @@ class _Grouper:
     def _may_restart(self, name: str) -> bool:
         return self._present[name].state in _RESTARTABLE and name not in self._held and name not in self._circle_of
 
-    def _finish(self, draft: _Draft) -> Group:
-        members = [self._member(name, self._role(name)) for name in draft.together]
-        members += [self._member(name, Role.RESTART) for name in draft.restarts]
-        return Group(draft.key, tuple(members), frozenset(draft.after))
 
-    def _role(self, name: str) -> Role:
-        return Role.UPDATE if name in self._updates else Role.RECREATE
-
-    def _member(self, name: str, role: Role) -> Member:
-        container = self._present[name]
+def _finish(draft: _Draft, present: Mapping[str, ContainerSummary], updates: frozenset[str]) -> Group:
+    def member(name: str, role: Role) -> Member:
+        container = present[name]
         return Member(container.id, name, role, container.state in UP)
+
+    together = [member(name, Role.UPDATE if name in updates else Role.RECREATE) for name in draft.together]
+    restarted = [member(name, Role.RESTART) for name in draft.restarts]
+    return Group(draft.key, (*together, *restarted), frozenset(draft.after))
