@@ -399,6 +399,16 @@ def test_group_that_does_not_run_in_time_has_failed() -> None:
     assert rollout.is_in(S.PAUSED)
 
 
+def test_deadline_that_takes_the_action_ends_what_was_prepared() -> None:
+    """All in one step."""
+    rollout = a_rollout("abc", ROLLBACK)
+    first, *others = rollout.at(DEADLINE)
+    assert isinstance(first, RollBackGroup)
+    assert others == [CancelGroup("b"), CancelGroup("c")]
+    assert rollout.is_in(S.ROLLBACK_STARTED)
+    assert rollout.outcomes == {"b": "skipped", "c": "skipped"}
+
+
 def test_good_group_that_cannot_remove_its_predecessors_is_good() -> None:
     """The rollout does not wait for ever."""
     rollout = a_rollout("a")

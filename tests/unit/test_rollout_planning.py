@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.support.builders import a_container
 from tests.support.rollouts import a_course, a_group
 from watchtower_async.engine.inventory import ContainerSummary
-from watchtower_async.rollout.course import Course, PlannedGroup, read_course
+from watchtower_async.rollout.course import (
+    Course,
+    GroupProgress,
+    Phase,
+    PlannedGroup,
+    begin,
+    read_course,
+    read_document,
+    write_document,
+)
 from watchtower_async.rollout.groups import make_groups
 from watchtower_async.rollout.planning import plan_rollouts
 from watchtower_async.rollout.policy import FailureAction, UpdatePolicy, read_policies
@@ -94,3 +104,24 @@ def test_stored_rollout_is_read_back() -> None:
     """With everything that is needed to go on."""
     course = a_course({"a": (), "b": "a"}, delay=3, parallelism=2, max_failure_ratio=0.5)
     assert course == read_course(json.loads(json.dumps(course.as_json())))
+    assert (course, begin(course)) == read_document(write_document(course, begin(course)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "null", '{"course": 1}', "[" * 10_000, write_document(a_course("a"), begin(a_course("a")))[:-30]],
+    ids=range(7),
+)
+def test_stored_text_that_is_none_is_a_value_error(text: str) -> None:
+    """Whatever is in the file, the updater starts."""
+    with pytest.raises(ValueError, match=r"Expecting|cannot be read"):
+        read_document(text)
+
+
+def test_progress_of_another_rollout_is_not_taken() -> None:
+    """Its groups are not ours."""
+    text = write_document(
+        a_course("ab"), replace(begin(a_course("ab")), done={"x": GroupProgress(phase=Phase.ENDED, since=0)})
+    )
+    with pytest.raises(ValueError, match="another rollout"):
+        read_document(text)

@@ -310,6 +310,8 @@ class _Turn:
     def overdue(self) -> None:
         """Deal with groups that take longer than they may."""
         for key in tuple(self._active):
+            if key not in self._in_play:
+                continue  # the one before was one failure too many, and nothing else is begun
             deadline = self._deadline(key)
             if deadline is None or deadline > self._now:
                 continue

@@ -193,7 +193,7 @@ class GroupProgress:
     since: float
     """When this phase began."""
     turn: int = -1
-    """The how manieth group of the rollout it was to start, from 0; -1 for one that was not started."""
+    """Its place among the groups that were started, from 0; -1 for one that was not."""
     is_down: bool = False
     """Whether a container of it was taken down."""
     up_at: float | None = None

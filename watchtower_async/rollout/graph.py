@@ -21,13 +21,13 @@ class Walk:
 
 
 def walk(graph: Graph) -> Walk:
-    """Find circles and order.
+    """Find circles and order. Names that do not depend on each other keep the order of the graph.
 
     This is Tarjan's algorithm for strongly connected components, without recursion. It leaves a component when it has
     left all that come before, which is an order to go in.
     """
     search = _Search(graph)
-    for name in sorted(graph):
+    for name in graph:
         search.visit(name)
     return Walk(tuple(search.circles), search.position)
 

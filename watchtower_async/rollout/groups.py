@@ -314,7 +314,7 @@ class _Grouper:
             stack = [start]
             while stack:
                 name = stack.pop()
-                for other in sorted(self._relations.bound.get(name, ())):
+                for other in self._relations.bound.get(name, ()):
                     is_new = other not in union
                     union.join(name, other)
                     if is_new and other not in self._updates:
@@ -360,7 +360,7 @@ class _Grouper:
 
     def _without_circles(self, drafts: list[_Draft]) -> list[_Draft]:
         """Sort the drafts, and leave out those that follow each other: a transaction can close a circle."""
-        walked = walk({draft.key: draft.after for draft in drafts})
+        walked = walk({draft.key: draft.after for draft in sorted(drafts, key=lambda draft: draft.key)})
         circular = {key for circle in walked.circles for key in circle}
         for draft in drafts:
             if draft.key in circular:

@@ -56,7 +56,7 @@ def _parted(groups: Iterable[Group], book: PolicyBook) -> Union:
 
 
 def _follows(groups: Iterable[Group], home: Mapping[str, str]) -> dict[str, set[str]]:
-    follows: dict[str, set[str]] = {name: set() for name in home.values()}
+    follows: dict[str, set[str]] = {name: set() for name in sorted(set(home.values()))}
     for group in groups:
         follows[home[group.key]] |= {home[key] for key in group.after}
     return {name: found - {name} for name, found in follows.items()}
