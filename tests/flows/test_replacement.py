@@ -18,6 +18,7 @@ from tests.support.replacing import (
     assert_in_order,
     leftovers,
 )
+from watchtower_async.errors import EngineUnavailableError
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 
 pytestmark = pytest.mark.looptime
@@ -211,6 +212,29 @@ async def test_file_that_compose_copied_in_is_carried_over() -> None:
     outcome = await replaced(world)
     assert outcome.kind is OutcomeKind.UPDATED, outcome
     assert world.engine.containers["web"].changed_files["/run/secrets/key"]["content"] == b"secret"
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+async def test_engine_that_dies_in_the_search_for_copied_files_is_told_as_that(number: int) -> None:
+    """Whichever reading request it is, the error is the engine's, and nothing is touched."""
+    world = await a_world(Labels={"com.docker.compose.project": "shop"})
+    for name in ("a", "b", "c"):
+        world.engine.containers["web"].changed_files[f"/{name}"] = {
+            "name": name,
+            "size": 1,
+            "mode": 0o644,
+            "mtime": "2001-01-01T00:00:00.5Z",
+        }
+    async with connected(world.engine) as client:
+        replacer = await a_replacer(client)
+        world.engine.fault = Fault(at=number, kind="kill_before", changes_only=False)
+        try:
+            outcome = await replacer.replace(world.target())
+        except EngineUnavailableError:
+            outcome = None
+    assert world.engine.fault_fired
+    assert outcome is None or outcome.kind in (OutcomeKind.FAILED, OutcomeKind.UNFINISHED)
+    assert world.engine.containers["web"].id == world.old_id
 
 
 @pytest.mark.parametrize("setting", ["NetworkMode", "PidMode", "IpcMode"])

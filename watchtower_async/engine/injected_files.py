@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 
 from watchtower_async.engine.client import Engine, JsonObject
+from watchtower_async.engine.each import each
 from watchtower_async.engine.times import parse_time
 from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError
 
@@ -70,9 +71,7 @@ async def find_injected_files(engine: Engine, container: JsonObject) -> tuple[st
     try:
         with anyio.move_on_after(SEARCH_SECONDS) as search:
             paths = [path for path in await engine.changed_paths(identity) if path and path not in mounted]
-            async with anyio.create_task_group() as group:
-                for path in paths:
-                    group.start_soon(look, path)
+            await each(paths, look)
     except EngineUnavailableError:
         raise
     except EngineError as error:
