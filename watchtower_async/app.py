@@ -201,6 +201,7 @@ class App:
 
             async def run_once() -> None:
                 nonlocal exit_code
+                status.is_ready = True
                 report = await service.run_session()
                 exit_code = EXIT_FAILED if schedule.exit_code and not report.is_good else EXIT_DONE
                 root.cancel_scope.cancel()

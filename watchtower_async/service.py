@@ -72,6 +72,8 @@ class Status:
     """How the service is, for the health answer."""
 
     started: datetime
+    is_ready: bool = False
+    """False until credentials are watched and the schedule runs: what happens before is no change, it is the start."""
     sessions: int = 0
     last: SessionReport | None = None
     last_finished: datetime | None = None
@@ -80,9 +82,9 @@ class Status:
     credentials: CredentialStatus = field(default_factory=CredentialStatus)
 
     def health(self) -> Health:
-        """Say how the service is. It is not well when its last session could not be carried through."""
+        """Say how the service is. It is not well before it is ready, nor when its last session failed as a whole."""
         failure = self.last.failure if self.last else None
-        detail = {
+        detail: dict[str, Any] = {
             "version": __version__,
             "sessions": self.sessions,
             "last_session": self.last_finished.isoformat() if self.last_finished else None,
@@ -91,7 +93,9 @@ class Status:
             "credentials_problem": self.credentials_problem,
             "credentials": self.credentials.as_json(),
         }
-        return Health(failure is None, detail)
+        if not self.is_ready:
+            detail["status"] = "starting"
+        return Health(self.is_ready and failure is None, detail)
 
 
 class Sessions(Protocol):
@@ -154,6 +158,7 @@ class Service:
         """Run a session at each scheduled time, for ever, and one after each change of the credentials in use now."""
         self._snapshot = self._credentials.state.snapshot
         due = self._schedule(anyio.current_time() + self._interval)
+        self._status.is_ready = True
         while True:
             is_due = not await self._changed_before(due)
             change = self._take_change()

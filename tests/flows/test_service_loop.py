@@ -266,7 +266,7 @@ async def test_news_are_told_while_a_session_runs() -> None:
 
 async def test_health_tells_a_problem_of_the_credentials_and_stays_well() -> None:
     """The updater does what it can with what was read before."""
-    status = Status(datetime.now(UTC), credentials_problem="line 1")
+    status = Status(datetime.now(UTC), is_ready=True, credentials_problem="line 1")
     detail: Mapping[str, object] = status.health().detail
     assert detail["credentials_problem"] == "line 1"
     assert status.health().is_well
@@ -302,3 +302,14 @@ def test_health_says_nothing_about_credentials_that_were_not_read_yet() -> None:
     assert Status(datetime.now(UTC)).health().detail["credentials"] == {
         "generation": None, "reloaded": None, "problem": None, "last_problem": None, "last_problem_at": None,
     }  # fmt: skip
+
+
+async def test_health_is_starting_until_a_change_of_the_credentials_would_be_noticed() -> None:
+    """Whoever waits for health before changing a login may rely on the change being seen."""
+    before = Status(datetime.now(UTC)).health()
+    assert not before.is_well
+    assert before.detail["status"] == "starting"
+    async with running(logins(1)) as world:
+        await anyio.sleep(1)
+        assert world.status.health().is_well
+        assert "status" not in world.status.health().detail
