@@ -306,7 +306,7 @@ class App:
             owner=owner,
             facts=facts,
             settings=ReplacementSettings(
-                monitor=update.monitor.total_seconds(),
+                monitor=self._settings.rollout.monitor.total_seconds(),
                 stop_timeout=int(update.stop_timeout.total_seconds()),
             ),
         )

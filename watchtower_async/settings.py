@@ -263,18 +263,11 @@ class UpdateSettings:
         parse=parse_positive_duration, metavar="DURATION", shown_default="10s",
         help="Grace before a stopping container is killed, where the container itself names none.",
     )  # fmt: skip
-    monitor: timedelta = _declare(
-        "--rollout-monitor", env="WATCHTOWER_ROLLOUT_MONITOR", default=timedelta(seconds=5),
-        parse=parse_positive_duration, metavar="DURATION", shown_default="5s",
-        help="How long a new container without health check must keep running to count as good.",
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutSettings:
     """Rolling updates"""
-
-    # Not among the groups below: the options are offered when sessions are carried out by the coordinator, not before.
 
     parallelism: int = _declare(
         "--rollout-parallelism", env="WATCHTOWER_ROLLOUT_PARALLELISM", default=1, parse=parse_count,
@@ -374,6 +367,7 @@ class Settings:
     schedule: ScheduleSettings = ScheduleSettings()
     selection: SelectionSettings = SelectionSettings()
     update: UpdateSettings = UpdateSettings()
+    rollout: RolloutSettings = RolloutSettings()
     registry: RegistrySettings = RegistrySettings()
     log: LogSettings = LogSettings()
     state: StateSettings = StateSettings()
@@ -384,6 +378,7 @@ _GROUPS: Mapping[str, type[Any]] = {
     "schedule": ScheduleSettings,
     "selection": SelectionSettings,
     "update": UpdateSettings,
+    "rollout": RolloutSettings,
     "registry": RegistrySettings,
     "log": LogSettings,
     "state": StateSettings,
