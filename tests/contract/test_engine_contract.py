@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import AsyncIterator, Mapping
 from copy import deepcopy
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.support.docker_cli import DockerCli
-from tests.support.engine_lab import Lab, RealLab, SharedImages, SimulatedLab, eventually, free_port
-from tests.support.engine_sim import SimulatedEngine, connected
-from tests.support.testbed import TestBed
-from watchtower_async.engine.address import EngineAddress
-from watchtower_async.engine.client import connect_engine
+from tests.support.engine_lab import Lab, eventually, free_port
 from watchtower_async.engine.injected_files import carry_over, find_injected_files, read_file
 from watchtower_async.engine.inventory import take_inventory
-from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Recreation, Refusal, recreate
+from watchtower_async.engine.spec import EngineFacts, Recreation, recreate
 from watchtower_async.engine.times import parse_time
 from watchtower_async.errors import (
     EngineConflictError,
@@ -31,41 +25,9 @@ from watchtower_async.errors import (
     PullFailedError,
 )
 
-ENGINES = [
-    *(pytest.param(version, marks=pytest.mark.looptime) for version in ("1.41", "1.44", "1.51")),
-    pytest.param("real", marks=pytest.mark.engine),
-]
 NEVER = "0001-01-01T00:00:00Z"
 ALWAYS = {"Name": "always", "MaximumRetryCount": 0}
 UNLESS_STOPPED = {"Name": "unless-stopped", "MaximumRetryCount": 0}
-
-
-@pytest.fixture(scope="session")
-def shared_images(session_docker: DockerCli) -> SharedImages:
-    """Images that the tests on the real engine share."""
-    return SharedImages(session_docker)
-
-
-@pytest.fixture(params=ENGINES)
-async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    """A world on each engine."""
-    if request.param != "real":
-        engine = SimulatedEngine(api_version=request.param)
-        async with connected(engine) as client:
-            yield SimulatedLab(client, engine)
-        return
-    testbed: TestBed = request.getfixturevalue("testbed")
-    address = EngineAddress(url=testbed.engine, source="test", is_local=True)
-    async with connect_engine(address) as client:
-        lab = RealLab(
-            client,
-            docker=request.getfixturevalue("session_docker"),
-            testbed=testbed,
-            images=request.getfixturevalue("shared_images"),
-            prefix=request.getfixturevalue("prefix"),
-        )
-        yield lab
-        await lab.clean_up()
 
 
 def host(**fields: Any) -> dict[str, Any]:
@@ -760,160 +722,6 @@ async def test_network_document_tells_its_subnet(lab: Lab) -> None:
     document = await lab.client.inspect_network(network)
     assert [pool["Subnet"] for pool in document["IPAM"]["Config"]] == ["10.213.57.0/24"]
     assert [network, "bridge"] == [document["Name"], document["Driver"]]
-
-
-async def test_network_of_another_container_is_stored_by_id(lab: Lab) -> None:
-    """With its host name; a rename of the target changes nothing."""
-    target = await lab.run("target", Hostname="mine")
-    dependent = await lab.run("dependent", **host(NetworkMode=f"container:{lab.name('target')}"))
-    await lab.client.rename_container(target, lab.name("renamed"))
-    document = await lab.client.inspect_container(dependent)
-    assert [f"container:{target}", "mine"] == [document["HostConfig"]["NetworkMode"], document["Config"]["Hostname"]]
-    assert not document["NetworkSettings"]["Networks"]
-    assert f"container:{target}" == (await lab.listed(dependent))["HostConfig"]["NetworkMode"]
-
-
-async def test_dependent_runs_on_when_its_network_target_stops(lab: Lab) -> None:
-    """But it starts again only while the target runs."""
-    target = await lab.run("target")
-    dependent = await lab.run("dependent", **host(NetworkMode=f"container:{target}"))
-    await lab.client.stop_container(target, timeout=5)
-    assert (await lab.state(dependent))["Running"]
-    await lab.client.stop_container(dependent, timeout=5)
-    with pytest.raises(EngineConflictError, match="of a non running container"):
-        await lab.client.start_container(dependent)
-    await lab.client.remove_container(target)
-    with pytest.raises(EngineError, match=f"No such container: {target}"):
-        await lab.client.start_container(dependent)
-
-
-async def test_missing_network_target_fails_at_start(lab: Lab) -> None:
-    """Create takes an id that nobody has."""
-    container_id = await lab.create("app", **host(NetworkMode="container:" + "0" * 64))
-    with pytest.raises(EngineError, match="No such container: 0000"):
-        await lab.client.start_container(container_id)
-
-
-async def test_host_name_conflicts_with_network_of_another(lab: Lab) -> None:
-    """The target's host name is the only one."""
-    with pytest.raises(EngineError, match="conflicting options: hostname and the network mode"):
-        await lab.create("app", Hostname="mine", **host(NetworkMode="container:" + "0" * 64))
-
-
-async def test_first_process_of_a_namespace_takes_the_others_along(lab: Lab) -> None:
-    """With `pid: container:` a stop of the target kills the dependent."""
-    target = await lab.run("target")
-    dependent = await lab.run("dependent", **host(PidMode=f"container:{target}"))
-    await lab.client.stop_container(target, timeout=5)
-    document = await lab.until(dependent, lambda document: not document["State"]["Running"])
-    assert document["State"]["ExitCode"] == 137
-    with pytest.raises(EngineError, match="is not running"):
-        await lab.client.start_container(dependent)
-
-
-async def test_link_follows_its_container_and_needs_it_running(lab: Lab) -> None:
-    """A link shows the name of now, the list shows it among the target's names, and the target must run."""
-    target = await lab.run("target")
-    user = await lab.create("user", **host(Links=[f"{lab.name('target')}:db"]))
-    await lab.client.rename_container(target, lab.name("renamed"))
-    document = await lab.client.inspect_container(user)
-    assert [f"/{lab.name('renamed')}:/{lab.name('user')}/db"] == document["HostConfig"]["Links"]
-    assert {f"/{lab.name('renamed')}", f"/{lab.name('user')}/db"} == set((await lab.listed(target))["Names"])
-    await lab.client.start_container(user)
-    await lab.client.stop_container(user, timeout=5)
-    await lab.client.stop_container(target, timeout=5)
-    with pytest.raises(EngineError, match="Cannot link to a non running container"):
-        await lab.client.start_container(user)
-
-
-async def test_volumes_of_a_missing_container_are_refused_at_create(lab: Lab) -> None:
-    """Volumes of one that is there are mounted."""
-    with pytest.raises(EngineError, match="No such container: nobody"):
-        await lab.create("app", **host(VolumesFrom=["nobody"]))
-    source = await lab.create("source", "rich")
-    user = await lab.create("user", **host(VolumesFrom=[lab.name("source")]))
-    documents = [await lab.client.inspect_container(container_id) for container_id in (source, user)]
-    assert documents[0]["Mounts"][0]["Name"] == documents[1]["Mounts"][0]["Name"]
-
-
-async def recreation(lab: Lab, container_id: str, successors: Mapping[str, str]) -> Recreation | Refusal:
-    """Return how to create a container again on its own image, with some of the others replaced."""
-    document = await lab.client.inspect_container(container_id)
-    image = await lab.client.inspect_image(document["Image"])
-    containers = (await take_inventory(lab.client)).containers
-    return recreate(
-        container=document,
-        old_image=image,
-        new_image=image,
-        engine=EngineFacts(api_version=lab.api, platform=f"linux/{lab.client.info.architecture}"),
-        neighbourhood=Neighbourhood(containers),
-        successors=successors,
-    )
-
-
-async def moved(lab: Lab, word: str, container_id: str, successors: dict[str, str]) -> str:
-    """Create the successor of a container, note it, and return its id."""
-    result = await recreation(lab, container_id, successors)
-    assert isinstance(result, Recreation), result
-    successors[container_id] = await lab.client.create_container(lab.name(f"{word}.new"), result.request)
-    return successors[container_id]
-
-
-async def test_dependents_move_to_the_successor(lab: Lab) -> None:
-    """Namespaces by the successor's id, before it runs; what was joined runs after it was started."""
-    target = await lab.run("target", Hostname="mine", **host(IpcMode="shareable"))
-    modes = dict.fromkeys(("NetworkMode", "PidMode", "IpcMode"), f"container:{target}")
-    dependent = await lab.run("dependent", **host(**modes))
-    successors: dict[str, str] = {}
-    new_target = await moved(lab, "target", target, successors)
-    new_dependent = await moved(lab, "dependent", dependent, successors)
-    for container_id in (new_target, new_dependent):
-        await lab.client.start_container(container_id)
-    document = await lab.client.inspect_container(new_dependent)
-    assert dict.fromkeys(modes, f"container:{new_target}") == {key: document["HostConfig"][key] for key in modes}
-    assert [document["State"]["Running"], document["Config"]["Hostname"]] == [True, "mine"]
-
-
-async def test_link_moves_to_the_successor(lab: Lab) -> None:
-    """The new link leads to the successor under the same alias, and shows its name."""
-    target = await lab.run("target")
-    user = await lab.run("user", **host(Links=[f"{lab.name('target')}:db", f"{lab.name('target')}:other"]))
-    successors: dict[str, str] = {}
-    new_target = await moved(lab, "target", target, successors)
-    new_user = await moved(lab, "user", user, successors)
-    for container_id in (new_target, new_user):
-        await lab.client.start_container(container_id)
-    links = (await lab.client.inspect_container(new_user))["HostConfig"]["Links"]
-    prefix = f"/{lab.name('target.new')}:/{lab.name('user.new')}"
-    assert {f"{prefix}/db", f"{prefix}/other"} == set(links)
-
-
-async def test_volumes_of_another_come_from_it_again(lab: Lab) -> None:
-    """They are asked for by the name of their source, and are not the successor's own."""
-    source = await lab.create("source", "rich")
-    user = await lab.create("user", **host(VolumesFrom=[f"{source}:ro"]))
-    result = await recreation(lab, user, {})
-    assert isinstance(result, Recreation), result
-    assert result.request["HostConfig"]["VolumesFrom"] == [f"{lab.name('source')}:ro"]
-    assert "Binds" not in result.request["HostConfig"]
-    new_user = await moved(lab, "user", user, {})
-    before, after = [await lab.client.inspect_container(container_id) for container_id in (source, new_user)]
-    assert [mount["Name"] for mount in before["Mounts"]] == [mount["Name"] for mount in after["Mounts"]]
-
-
-async def test_target_that_is_gone_refuses_the_dependent(lab: Lab) -> None:
-    """By the name of the setting, and with what to do about it."""
-    target = await lab.run("target")
-    dependent = await lab.run("dependent", **host(NetworkMode=f"container:{target}"))
-    assert isinstance(await recreation(lab, dependent, {}), Recreation)
-    await lab.client.stop_container(target, timeout=5)
-    stopped = await recreation(lab, dependent, {})
-    await lab.client.remove_container(target)
-    gone = await recreation(lab, dependent, {})
-    assert isinstance(stopped, Refusal)
-    assert isinstance(gone, Refusal)
-    assert stopped.reasons == (f"HostConfig.NetworkMode names container {lab.name('target')}, which is not running",)
-    assert f"HostConfig.NetworkMode names container {target[:12]}, which is gone" in gone.reasons[0]
 
 
 # ---- removal -------------------------------------------------------------------------------------------------------

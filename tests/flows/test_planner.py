@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio.lowlevel
@@ -23,6 +24,7 @@ from tests.support.small_registries import (
 from watchtower_async.engine.client import JsonObject
 from watchtower_async.engine.inventory import ContainerSummary, ImageSummary
 from watchtower_async.engine.spec import EngineFacts
+from watchtower_async.engine.temporary_name import RunState
 from watchtower_async.errors import (
     EngineError,
     EngineUnavailableError,
@@ -32,9 +34,10 @@ from watchtower_async.errors import (
 )
 from watchtower_async.images.digest import Digest
 from watchtower_async.images.manifest import Descriptor, Index
-from watchtower_async.images.platform import parse_platform
-from watchtower_async.images.reference import parse_reference
+from watchtower_async.images.platform import Platform, parse_platform
+from watchtower_async.images.reference import Reference, parse_reference
 from watchtower_async.registry.client import Published
+from watchtower_async.state.contents import Sighting
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
 from watchtower_async.updates.planner import ENGINE_READS_AT_ONCE, Failure, Planner
 from watchtower_async.updates.reason import Reason, ReasonCode
@@ -43,6 +46,11 @@ from watchtower_async.updates.selection import SelectionPolicy
 
 IMAGE = "registry.example/app:1"
 DEPENDS_ON = "com.centurylinklabs.watchtower.depends-on"
+COOLDOWN = "com.centurylinklabs.watchtower.cooldown-delay"
+ORIGINAL = "com.centurylinklabs.zodiac.original-image"
+NO_PULL = "com.centurylinklabs.watchtower.no-pull"
+NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 FACTS = EngineFacts(api_version=(1, 51), host_name="machine", platform="linux/amd64")
 
 
@@ -59,6 +67,29 @@ def image_document(image_id: str, **fields: Any) -> JsonObject:
 
 
 @dataclass
+class SmallDates:
+    """Says when images were built, and remembers who was asked for."""
+
+    answer: datetime | WatchtowerError | None = None
+    asked: list[tuple[Reference, Digest, Platform]] = field(default_factory=list)
+
+    async def fetch_created(self, reference: Reference, digest: Digest, platform: Platform) -> datetime | None:
+        """Return the answer, or raise it."""
+        self.asked.append((reference, digest, platform))
+        if isinstance(self.answer, WatchtowerError):
+            raise self.answer
+        return self.answer
+
+
+class Seen(dict[tuple[str, Digest], datetime]):
+    """When images were first seen."""
+
+    def first_seen(self, image: str, digest: Digest) -> datetime | None:
+        """Look it up."""
+        return self.get((image, digest))
+
+
+@dataclass
 class World:
     """Containers on an engine, and what registries say about their images."""
 
@@ -68,6 +99,8 @@ class World:
     images: Iterable[ImageSummary] = ()
     engine: SmallEngine | None = None
     policy: SelectionPolicy = field(default_factory=SelectionPolicy)
+    seen: Seen = field(default_factory=Seen)
+    dates: SmallDates = field(default_factory=SmallDates)
 
     async def plan(
         self,
@@ -80,9 +113,20 @@ class World:
         self.registries = SmallRegistries(self.tags, self.indexes)
         self.engine = self.engine or an_engine(self.containers)
         scanner = Scanner(
-            registries=self.registries, engine=self.engine, credentials=SmallCredentials(), shares_loopback=True
+            registries=self.registries,
+            engine=self.engine,
+            credentials=SmallCredentials(),
+            shares_loopback=True,
+            dates=self.dates,
         )
-        planner = Planner(engine=self.engine, scanner=scanner, policy=self.policy, facts=FACTS)
+        planner = Planner(
+            engine=self.engine,
+            scanner=scanner,
+            policy=self.policy,
+            facts=FACTS,
+            first_seen=self.seen,
+            clock=lambda: NOON,
+        )
         inventory = an_inventory(*self.containers, images=self.images or [an_image(IMAGE)])
         return await planner.make(inventory, quarantined=quarantined, repairs=repairs, problems=problems)
 
@@ -443,3 +487,274 @@ async def test_uses_are_what_a_session_asks_for_and_nobody_is_asked() -> None:
     found = await planner.uses(inventory)
     assert sorted((use.container, use.reference.familiar) for use in found) == [("moved", IMAGE), ("web", IMAGE)]
     assert not registries.asked
+
+
+# ---- how stopped containers are treated --------------------------------------------------------------------------
+
+
+async def test_stopped_container_is_updated_where_it_was_asked_for() -> None:
+    """The item says how it ran and that its successor stays down."""
+    container = a_container("web", state="exited")
+    item = await World([container], policy=SelectionPolicy(include_stopped=True)).item()
+    assert (item.action, item.ran, item.starts) == (Action.UPDATE, RunState.STOPPED, False)
+
+
+async def test_successor_is_not_started_without_restarts() -> None:
+    """It is re-created all the same."""
+    item = await World([a_container("web")], policy=SelectionPolicy(no_restart=True)).item()
+    assert (item.action, item.ran, item.starts) == (Action.UPDATE, RunState.RUNNING, False)
+
+
+# ---- names of images ---------------------------------------------------------------------------------------------
+
+
+async def test_image_name_is_chosen_by_also_where_the_engine_lists_an_id() -> None:
+    """The name that the container was made from counts, and nobody is asked for the others."""
+    image_id = a_digest(f"config of {IMAGE}")
+    container = a_container("web", image=image_id, image_id=image_id)
+    world = World([container], policy=SelectionPolicy(skip_image_names=("registry.example/app:.*",)))
+    item = await world.item()
+    assert (item.action, item.reason.code) == (Action.LEAVE, ReasonCode.DISABLED)
+    assert not world.registries.asked
+    wanted = World([container], policy=SelectionPolicy(monitor_image_names=("registry.example/app:1",)))
+    assert (await wanted.item()).action is Action.UPDATE
+
+
+async def test_original_image_label_names_what_is_asked_for() -> None:
+    """The container's own image name is not used, and costs no call where the engine lists an id."""
+    labels = {ORIGINAL: IMAGE}
+    container = a_container("web", image="built-here:3", image_id=a_digest(f"config of {IMAGE}"), labels=labels)
+    world = World([container])
+    item = await world.item()
+    assert (item.action, item.reference, item.image) == (Action.UPDATE, parse_reference(IMAGE), IMAGE)
+    assert world.registries.asked == {IMAGE: 1}
+
+
+async def test_label_that_cannot_be_read_is_in_the_notes() -> None:
+    """Whoever wrote it learns that it does nothing."""
+    item = await World([a_container("web", labels={NO_PULL: "maybe"})]).item()
+    assert item.action is Action.UPDATE
+    assert item.notes == (f"label {NO_PULL}='maybe' is ignored: expected true or false",)
+
+
+async def test_compose_dependencies_can_be_switched_off() -> None:
+    """Then the order is that of the names."""
+    compose = {"com.docker.compose.project": "shop"}
+    containers = [
+        a_container("a", labels=compose | {"com.docker.compose.depends_on": "b:service_started:false"}),
+        a_container("b", labels=compose | {"com.docker.compose.service": "b"}),
+    ]
+    plan = await World(containers).plan()
+    assert [item.name for item in plan.updates] == ["b", "a"]
+    plan = await World(containers, policy=SelectionPolicy(use_compose_depends_on=False)).plan()
+    assert [item.name for item in plan.updates] == ["a", "b"]
+
+
+# ---- no-pull -----------------------------------------------------------------------------------------------------
+
+
+def a_local_world(tagged: str | None, *, image: str = IMAGE) -> World:
+    """Return a world in which a container runs image `old`, and the tag names another image on the engine or none."""
+    old = a_digest("old")
+    container = a_container("web", image=image, image_id=old, labels={NO_PULL: "true"})
+    images = [replace(an_image(IMAGE, image_id=old, digests=()), repo_tags=())]
+    if tagged is not None:
+        images = [item for item in images if item.id != a_digest(tagged)]
+        images.append(an_image(IMAGE, image_id=a_digest(tagged), digests=()))
+    engine = an_engine([container], containers=[document_of(container)])
+    return World([container], images=images, engine=engine)
+
+
+async def test_without_pulls_the_image_that_the_tag_names_here_counts() -> None:
+    """A local build is an update; the digests are image ids, and no registry is asked."""
+    world = a_local_world("new")
+    item = await world.item()
+    assert (item.action, item.local_image) == (Action.UPDATE, a_digest("new"))
+    assert (item.running, item.published) == (digest("old"), digest("new"))
+    assert item.reference == parse_reference(IMAGE)
+    assert not world.registries.asked
+
+
+async def test_without_pulls_a_container_listed_by_id_is_judged_by_its_name() -> None:
+    """That is how the engine lists it as soon as its tag names another image."""
+    item = await a_local_world("new", image=a_digest("old")).item()
+    assert (item.action, item.local_image) == (Action.UPDATE, a_digest("new"))
+
+
+async def test_without_pulls_a_container_on_the_tagged_image_is_fresh() -> None:
+    """Whatever its registry has."""
+    world = a_local_world("old")
+    item = await world.item()
+    assert (item.action, item.reason.code, item.local_image) == (Action.NOTHING, ReasonCode.UP_TO_DATE, None)
+    assert not world.registries.asked
+
+
+async def test_without_pulls_and_without_the_tag_nothing_is_known() -> None:
+    """The tag was removed here, and nobody may be asked."""
+    item = await a_local_world(None).item()
+    assert (item.action, item.reason.code) == (Action.UNKNOWN, ReasonCode.IMAGE_UNKNOWN)
+    assert f"no image on the engine is tagged {IMAGE}" in item.reason.text
+
+
+async def test_without_pulls_a_forgotten_image_is_unknown() -> None:
+    """Its defaults are needed to create the container again."""
+    container = a_container("web", image_id=a_digest("gone"), labels={NO_PULL: "true"})
+    item = await World([container], engine=an_engine([container])).item()
+    assert (item.action, item.reason.code) == (Action.UNKNOWN, ReasonCode.IMAGE_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("image", "code"),
+    [(f"{IMAGE}@{a_digest('v1')}", ReasonCode.PINNED), ("registry.example/UPPER:1", ReasonCode.NO_REFERENCE)],
+)
+async def test_without_pulls_what_follows_no_tag_is_left_alone(image: str, code: ReasonCode) -> None:
+    """As with them."""
+    item = await World([a_container("web", image=image, labels={NO_PULL: "true"})]).item()
+    assert (item.action, item.reason.code) == (Action.LEAVE, code)
+
+
+async def test_without_pulls_monitor_only_reports() -> None:
+    """There is nothing to move to then."""
+    world = a_local_world("new")
+    world.policy = SelectionPolicy(monitor_only=True)
+    item = await world.item()
+    assert (item.action, item.local_image) == (Action.REPORT, None)
+
+
+async def test_without_pulls_a_failed_image_is_not_tried_again() -> None:
+    """Its id stands in the quarantine."""
+    item = await a_local_world("new").item(quarantined=frozenset({("web", digest("new"))}))
+    assert (item.action, item.reason.code) == (Action.LEAVE, ReasonCode.QUARANTINED)
+
+
+async def test_without_pulls_there_is_no_cooldown() -> None:
+    """Somebody put the image there."""
+    world = a_local_world("new")
+    world.policy = SelectionPolicy(cooldown=DAY)
+    plan = await world.plan()
+    assert [item.action for item in plan.items] == [Action.UPDATE]
+    assert plan.sightings == ()
+
+
+# ---- cooldown ----------------------------------------------------------------------------------------------------
+
+
+def a_young_world(seen: datetime | None, created: datetime | WatchtowerError | None = None, **more: Any) -> World:
+    """Return a world with a newer image that was first seen and built at these times, and a cooldown of a day."""
+    known = Seen() if seen is None else Seen({(IMAGE, digest("v2")): seen})
+    policy = more.pop("policy", SelectionPolicy(cooldown=DAY))
+    return World([a_container("web")], seen=known, dates=SmallDates(created), policy=policy, **more)
+
+
+async def test_image_that_is_seen_for_the_first_time_waits() -> None:
+    """However old it says it is; the plan hands back what is to be noted, and nobody is asked for its date."""
+    world = a_young_world(None, NOON - 900 * DAY)
+    plan = await world.plan()
+    (item,) = plan.items
+    assert (item.action, item.reason.code, item.held_until) == (Action.LEAVE, ReasonCode.COOLING_DOWN, NOON + DAY)
+    assert (item.running, item.published) == (digest("v1"), digest("v2"))
+    assert plan.sightings == (Sighting(image=IMAGE, digest=digest("v2"), since=NOON),)
+    assert world.dates.asked == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "created", "action"),
+    [
+        (NOON - 2 * DAY, None, Action.UPDATE),
+        (NOON - 2 * DAY, NOON - 3 * DAY, Action.UPDATE),
+        (NOON - 2 * DAY, NOON - HOUR, Action.LEAVE),
+        (NOON - HOUR, NOON - 3 * DAY, Action.LEAVE),
+        (NOON - DAY, NOON - 3 * DAY, Action.LEAVE),
+        (NOON - 2 * DAY, RateLimitedError("wait", host="registry.example", retry_after=None), Action.UPDATE),
+    ],
+)
+async def test_later_of_both_dates_decides(
+    seen: datetime, created: datetime | WatchtowerError | None, action: Action
+) -> None:
+    """An image whose date nobody tells is judged by when it was seen."""
+    assert (await a_young_world(seen, created).item()).action is action
+
+
+async def test_date_is_asked_for_the_platform_that_runs() -> None:
+    """By the digest of the tag, once."""
+    world = a_young_world(NOON - 2 * DAY)
+    await world.plan()
+    assert world.dates.asked == [(parse_reference(IMAGE), digest("v2"), parse_platform("linux/amd64"))]
+
+
+@pytest.mark.parametrize(
+    ("given", "platform"),
+    [
+        ({"cooldown_architecture": "arm", "cooldown_variant": "v7"}, "linux/arm/v7"),
+        ({"cooldown_architecture": "aarch64"}, "linux/arm64"),
+        ({"cooldown_os": "windows"}, "windows/amd64"),
+    ],
+)
+async def test_date_is_asked_for_the_platform_that_was_given(given: dict[str, str], platform: str) -> None:
+    """Where one part is given, the others are those of what runs."""
+    world = a_young_world(NOON - 2 * DAY, policy=SelectionPolicy(cooldown=DAY, **given))  # type: ignore[arg-type]
+    await world.plan()
+    assert [asked[2] for asked in world.dates.asked] == [parse_platform(platform)]
+
+
+async def test_first_sight_is_kept_from_one_plan_to_the_next() -> None:
+    """What is handed back for an image that is known is what was known."""
+    plan = await a_young_world(NOON - HOUR).plan()
+    assert plan.sightings == (Sighting(image=IMAGE, digest=digest("v2"), since=NOON - HOUR),)
+    assert plan.items[0].held_until == NOON + 23 * HOUR
+
+
+async def test_image_from_the_future_is_updated_with_a_note() -> None:
+    """Its builder's clock is wrong, and it has waited as long as anybody can tell."""
+    item = await a_young_world(NOON - 2 * DAY, NOON + 900 * DAY).item()
+    assert item.action is Action.UPDATE
+    assert "in the future" in item.notes[0]
+
+
+async def test_cooldown_label_holds_one_container_only() -> None:
+    """Two containers of one image may differ, and share what was seen."""
+    containers = [a_container("a", labels={COOLDOWN: "3d"}), a_container("b"), a_container("c", labels={COOLDOWN: "0"})]
+    world = World(containers, seen=Seen({(IMAGE, digest("v2")): NOON - 2 * DAY}), policy=SelectionPolicy(cooldown=DAY))
+    plan = await world.plan()
+    assert {item.name: item.action for item in plan.items} == {
+        "a": Action.LEAVE,
+        "b": Action.UPDATE,
+        "c": Action.UPDATE,
+    }
+    assert len(plan.sightings) == 1
+
+
+async def test_without_cooldown_nothing_is_noted_or_asked() -> None:
+    """It costs nobody else anything."""
+    world = a_young_world(None, policy=SelectionPolicy())
+    plan = await world.plan()
+    assert (plan.items[0].action, plan.sightings, world.dates.asked) == (Action.UPDATE, (), [])
+
+
+async def test_monitor_only_container_does_not_wait() -> None:
+    """A report does no harm."""
+    world = a_young_world(None, policy=SelectionPolicy(cooldown=DAY, monitor_only=True))
+    plan = await world.plan()
+    assert (plan.items[0].action, plan.sightings) == (Action.REPORT, ())
+
+
+async def test_new_index_with_the_same_manifest_does_not_wait() -> None:
+    """There is nothing new for this platform."""
+    world = World(
+        [a_container("web")],
+        **an_index_answer(("linux/arm64", "new"), ("linux/amd64", "v1")),
+        policy=SelectionPolicy(cooldown=DAY),
+    )
+    plan = await world.plan()
+    assert (plan.items[0].action, plan.sightings) == (Action.NOTHING, ())
+
+
+async def test_age_of_an_image_that_only_the_engine_reaches_is_that_of_its_sight() -> None:
+    """An engine tells no dates of what it has not pulled."""
+    container = a_container("web")
+    reply = {"Descriptor": {"digest": a_digest("v2"), "mediaType": MANIFEST}}
+    engine = an_engine([container], distribution={IMAGE: reply})
+    tags = {IMAGE: RegistryUnavailableError("refused", host="registry.example", connected=False)}
+    world = a_young_world(NOON - 2 * DAY, NOON - HOUR, tags=tags, engine=engine)
+    assert (await world.item()).action is Action.UPDATE
+    assert world.dates.asked == []

@@ -240,7 +240,7 @@ async def test_engine_that_dies_in_the_search_for_copied_files_is_told_as_that(n
 @pytest.mark.parametrize("setting", ["NetworkMode", "PidMode", "IpcMode"])
 async def test_container_that_others_depend_on_is_refused_by_their_name(setting: str) -> None:
     """Replaced alone, it would leave them in a dead namespace."""
-    world = await a_world()
+    world = await a_world(HostConfig={"IpcMode": "shareable"})
     await world.engine.run("guest", IMAGE, HostConfig={setting: f"container:{world.old_id}"})
     outcome = await replaced(world)
     assert outcome.kind is OutcomeKind.FAILED

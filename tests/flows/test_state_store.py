@@ -11,15 +11,23 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
 import pytest
 from anyio import to_thread
 
+from tests.support.builders import a_digest
 from tests.support.stored import MORNING, a_rollout, an_entry
-from watchtower_async.state.contents import DOCUMENT_CHARACTERS
+from watchtower_async.images.digest import parse_digest
+from watchtower_async.state.contents import (
+    DIGESTS_PER_IMAGE,
+    DOCUMENT_CHARACTERS,
+    MOST_SIGHTINGS,
+    Contents,
+    Sighting,
+)
 from watchtower_async.state.database import FILE_NAME, MOST_BROKEN, look, move_aside
 from watchtower_async.state.schema import STEPS
 from watchtower_async.state.store import StateStore
@@ -54,6 +62,11 @@ INSERT INTO quarantine VALUES (
 INSERT INTO rollouts VALUES ('r1', '{{}}', '2024-05-06T07:08:09+00:00');
 PRAGMA user_version = 1;
 """
+
+
+def a_sighting(word: str = "v2", *, image: str = "registry.example/app:1", minutes: int = 0) -> Sighting:
+    """Return that an image was seen so many minutes after seven in the morning."""
+    return Sighting(image=image, digest=parse_digest(a_digest(word)), since=MORNING + timedelta(minutes=minutes))
 
 
 @dataclass
@@ -207,6 +220,83 @@ async def test_state_of_version_1_is_read_by_every_later_one(place: Place) -> No
     with closing(sqlite3.connect(place.path)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
     assert place.told == []
+
+
+# ---- first seen --------------------------------------------------------------------------------------------------
+
+
+async def test_next_process_knows_since_when_an_image_is_known(place: Place) -> None:
+    """To the second, by image and digest."""
+    async with place.writing() as store:
+        await store.note_sightings([a_sighting(), a_sighting("v3", minutes=5)])
+    async with place.writing() as store:
+        assert store.first_seen("registry.example/app:1", a_sighting("v2").digest) == MORNING
+        assert store.first_seen("registry.example/app:1", a_sighting("v3").digest) == MORNING + timedelta(minutes=5)
+        assert store.first_seen("registry.example/other:1", a_sighting("v2").digest) is None
+        assert store.first_seen("registry.example/app:1", a_sighting("v4").digest) is None
+    assert place.told == []
+
+
+async def test_first_sight_stays_when_an_image_is_seen_again(place: Place) -> None:
+    """An earlier one takes its place: the later was noted by a clock that was ahead."""
+    async with place.writing() as store:
+        await store.note_sightings([a_sighting(minutes=5)])
+        await store.note_sightings([a_sighting(minutes=9)])
+        assert store.first_seen(a_sighting().image, a_sighting().digest) == MORNING + timedelta(minutes=5)
+        await store.note_sightings([a_sighting()])
+    async with place.looking() as store:
+        assert store.first_seen(a_sighting().image, a_sighting().digest) == MORNING
+
+
+async def test_state_of_version_1_gets_room_for_sightings(place: Place) -> None:
+    """Who looks finds none in it, and who writes keeps what was there."""
+    place.directory.mkdir()
+    with closing(sqlite3.connect(place.path)) as connection:
+        connection.executescript(VERSION_1.format(hex=an_entry().digest.hex))
+    async with place.looking() as store:
+        assert store.first_seen(a_sighting().image, a_sighting().digest) is None
+    async with place.writing() as store:
+        await store.note_sightings([a_sighting()])
+    async with place.looking() as store:
+        assert store.first_seen(a_sighting().image, a_sighting().digest) == MORNING
+        assert store.quarantined == (an_entry(),)
+        assert store.load_rollouts() == (a_rollout(),)
+    assert place.told == []
+
+
+async def test_sighting_that_is_none_costs_itself_only(place: Place) -> None:
+    """Somebody edited the file."""
+    async with place.writing() as store:
+        await store.note_sightings([a_sighting()])
+    rows = [("a", "short", "2024-05-06T07:08:09+00:00"), ("b", a_digest("b"), "noon"), ("c", a_digest("c"), b"\xff")]
+    rows.append(("d", a_digest("d"), "2024-05-06T07:08:09"))
+    with closing(sqlite3.connect(place.path)) as connection, connection:
+        connection.executemany("INSERT INTO sightings VALUES (?, ?, ?)", rows)
+    assert list(look(place.path).sightings) == [a_sighting().key]
+
+
+def test_image_that_moves_all_the_time_drives_out_only_itself() -> None:
+    """Another one waits for its day, however long ago it was seen."""
+    contents = Contents().with_sightings([a_sighting("old", image="slow", minutes=-9)])
+    for number in range(MOST_SIGHTINGS + 1):
+        contents = contents.with_sightings([a_sighting(f"v{number}", minutes=number)])
+    moving = [seen.since for seen in contents.sightings.values() if seen.image != "slow"]
+    assert moving == [MORNING + timedelta(minutes=MOST_SIGHTINGS - back) for back in range(DIGESTS_PER_IMAGE)][::-1]
+    assert a_sighting("old", image="slow").key in contents.sightings
+
+
+def test_oldest_sightings_go_when_there_are_too_many() -> None:
+    """A file does not grow without end."""
+    many = [a_sighting(image=f"image{number}", minutes=number) for number in range(MOST_SIGHTINGS + 1)]
+    contents = Contents().with_sightings(many)
+    assert len(contents.sightings) == MOST_SIGHTINGS
+    assert many[0].key not in contents.sightings
+
+
+def test_sightings_that_are_known_change_nothing() -> None:
+    """So nothing is written."""
+    contents = Contents().with_sightings([a_sighting()])
+    assert contents.with_sightings([a_sighting(minutes=3)]) is contents
 
 
 # ---- who writes --------------------------------------------------------------------------------------------------
@@ -485,7 +575,7 @@ def fill_up(path: Path) -> None:
 async def test_full_disk_is_told_once_and_what_was_missed_is_written_when_there_is_room(place: Place) -> None:
     """In memory nothing is missing at any moment."""
     place.directory.mkdir()
-    with mounted(place.directory, "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs"):
+    with mounted(place.directory, "-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs"):
         ballast = place.directory / "ballast"
         async with place.writing() as store:
             await store.add_to_quarantine(an_entry("before"))

@@ -85,3 +85,26 @@ def test_help_fits_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "Commands:" in text
     assert "WATCHTOWER_POLL_INTERVAL" in text
+
+
+def test_list_may_be_given_several_times() -> None:
+    """All occurrences are kept apart, as a comma means nothing inside of some."""
+    line = parse_command_line(
+        ["-x", "web,db", "--disable-containers=cache", "--notification-url", "a://b,c"], program="p"
+    )
+    assert line.values == {
+        "selection.disable_containers": ("web,db", "cache"),
+        "notification.urls": ("a://b,c",),
+    }
+
+
+def test_of_a_switch_given_twice_the_last_counts() -> None:
+    """With a value or without one."""
+    assert parse_command_line(["--cleanup=false", "-c"], program="p").values == {"update.cleanup": "true"}
+    assert parse_command_line(["-c", "--cleanup=false"], program="p").values == {"update.cleanup": "false"}
+
+
+def test_hidden_option_is_accepted() -> None:
+    """Somebody's script may have it."""
+    line = parse_command_line(["--self-update-orchestrator"], program="p")
+    assert line.values == {"schedule.self_update_orchestrator": "true"}

@@ -14,6 +14,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from tests.support.engine_sim import Behaviour, Container, Fault, SimulatedEngine, connected
 from tests.support.engine_sim.faults import FaultKind
+from tests.support.family import a_family, assert_family_in_order
 from watchtower_async.engine.address import EngineAddress
 from watchtower_async.engine.client import Engine, connect_engine
 from watchtower_async.errors import EngineError, EngineUnavailableError
@@ -81,6 +82,51 @@ async def test_engine_restart_deletes_auto_remove_containers(before: str) -> Non
     await engine.run("web", IMAGE, running=before == "running", HostConfig={"AutoRemove": True})
     await engine.restart()
     assert engine.containers == {}
+
+
+async def test_engine_restart_brings_a_family_back_together() -> None:
+    """Everybody is in the namespaces of whoever runs now, and those that were down stay so."""
+    engine = SimulatedEngine()
+    family = await a_family(engine, chained=True, policy="unless-stopped")
+    await engine.restart()
+    assert_family_in_order(engine, family, updated=[], replaced=False)
+
+
+async def test_dependents_of_a_target_that_did_not_come_up_are_down() -> None:
+    """The engine does not try again; the error says why."""
+    engine = SimulatedEngine()
+    await a_family(engine, stopped=(), policy="always")
+    engine.containers["web"].host["RestartPolicy"] = {"Name": "no"}
+    await engine.restart()
+    assert engine.running_names() == []
+    assert "is not running" in engine.containers["web-pid"].error
+
+
+async def test_dependents_of_a_target_that_was_started_again_are_cut_off() -> None:
+    """It shows, for the network along the chain and for the memory, until they are started again, too."""
+    engine = SimulatedEngine()
+    family = await a_family(engine, chained=True)
+    await engine.lifecycle.restart(engine.containers["web"], 1, None)
+    await anyio.sleep(1)  # the policy brings back the one whose processes were killed
+    cut_off = [name for name in engine.containers if engine.is_cut_off(name)]
+    assert cut_off == ["web-network", "web-chained"]
+    assert engine.dead_namespaces("web-ipc") == ["IpcMode"]
+    with pytest.raises(AssertionError, match="web-network is cut off"):
+        assert_family_in_order(engine, family)
+    for name in ("web-network", "web-chained", "web-ipc"):
+        await engine.lifecycle.restart(engine.containers[name], 1, None)
+    assert_family_in_order(engine, family, updated=[], replaced=False)
+
+
+async def test_engine_that_ends_during_a_restart_of_a_container_does_not_start_it() -> None:
+    """What was to come is forgotten; the policy says whether it comes back."""
+    engine = an_engine(Behaviour(ignores_stop_signal=True))
+    web = await engine.run("web", IMAGE)
+    with anyio.move_on_after(0.5):
+        await engine.lifecycle.restart(web, 10, None)
+    await engine.restart()
+    await anyio.sleep(20)
+    assert web.status == "exited"
 
 
 async def test_live_restore_keeps_processes() -> None:

@@ -1,11 +1,13 @@
 """The command line, derived from the declared options.
 
 The first word that is the name of a command is the command, all other words are container names; after `--` every word
-is a name. Options may stand anywhere. A switch takes a value only with `=` (`--cleanup=false`), as in Watchtower.
+is a name. Options may stand anywhere. A switch takes a value only with `=` (`--cleanup=false`), as in Watchtower. Of an
+option that is given twice the last one counts, except for lists, where all of them do.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -21,7 +23,7 @@ class CommandLine:
     """What was asked for: a command and its verb, option texts by key, container names, the command's own switches."""
 
     command: str
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     switches: frozenset[str] = frozenset()
     verb: str = ""
@@ -64,6 +66,9 @@ QUARANTINE = CommandHelp(
 COMMANDS: Mapping[str, CommandHelp] = {item.name: item for item in (PLAN, CREDENTIALS, QUARANTINE)}
 
 
+_TEXT_INDENT = " " * 8
+
+
 def parse_command_line(arguments: Sequence[str], *, program: str) -> CommandLine:
     """Read the arguments. Raises click.ClickException for a usage error and click.exceptions.Exit after `--help`."""
     options = tuple(declared_options())
@@ -74,7 +79,7 @@ def parse_command_line(arguments: Sequence[str], *, program: str) -> CommandLine
     verb, names = _take_verb(described, tuple(given.pop("names")))
     switches = frozenset(flag for flag in described.switches if given.pop(_identifier(flag)))
     values = {option.key: given[_identifier(option.key)] for option in options}
-    texts = {key: "true" if value is True else value for key, value in values.items() if value not in (None, False)}
+    texts = {key: "true" if value is True else value for key, value in values.items() if value not in (None, False, ())}
     line = CommandLine(described.name, {**texts, **switch_values}, names, switches, verb)
     _check_quarantine(line)
     return line
@@ -136,6 +141,7 @@ def _take_switch_values(arguments: Sequence[str], options: Sequence[Option]) -> 
         if equals and flag in switches:
             values[switches[flag]] = text
         else:
+            values.pop(switches.get(argument, ""), None)
             kept.append(argument)
     return [*kept, *arguments[end:]], values
 
@@ -163,12 +169,14 @@ def _parse(described: CommandHelp, arguments: list[str], options: Sequence[Optio
 def _click_option(option: Option) -> click.Option:
     names = [*option.flags, _identifier(option.key)]
     notes = [f"default {option.shown_default}"] if option.shown_default else []
-    if option.env:
-        notes.append(option.env)
-    text = f"{option.help} [{', '.join(notes)}]" if notes else option.help
+    notes += [*option.remarks, *([option.env] if option.env else [])]
+    text = f"{option.help} [{'; '.join(notes)}]" if notes else option.help
     if option.is_switch:
-        return click.Option(names, is_flag=True, default=False, help=text)
-    return click.Option(names, type=str, default=None, help=text, metavar=option.metavar)
+        return click.Option(names, is_flag=True, default=False, help=text, hidden=option.is_hidden)
+    return click.Option(
+        names, type=str, default=None, multiple=option.is_list, help=text, metavar=option.metavar,
+        hidden=option.is_hidden,
+    )  # fmt: skip
 
 
 def _identifier(key: str) -> str:
@@ -205,4 +213,12 @@ class _GroupedCommand(click.Command):
         records = [record for item in parameters if (record := item.get_help_record(ctx)) is not None]
         if records:
             with formatter.section(title):
-                formatter.write_dl(records)
+                for term, text in records:
+                    # Names are long: a column for them would leave none for the text. None is broken at a hyphen.
+                    formatter.write(f"{'':{formatter.current_indent}}{term}\n")
+                    formatter.write(
+                        textwrap.fill(
+                            text, formatter.width, initial_indent=_TEXT_INDENT, subsequent_indent=_TEXT_INDENT,
+                            break_on_hyphens=False, break_long_words=False,
+                        ) + "\n"
+                    )  # fmt: skip

@@ -57,7 +57,7 @@ def _run_command(line: CommandLine, settings: Settings, environ: Mapping[str, st
         return run_quarantine(line, state_directory(environ, str(configured) if configured else None))
     from watchtower_async.app import App  # noqa: PLC0415
 
-    app = App(settings=settings, environ=environ, command_as_name=word)
+    app = App(settings=settings, environ=settings.engine.environment(environ), command_as_name=word)
     if line.command == PLAN.name:
         from watchtower_async.cli.plan_command import show_plan  # noqa: PLC0415
 

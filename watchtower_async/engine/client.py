@@ -13,10 +13,11 @@ import base64
 import errno
 import json
 import re
+import secrets
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,7 @@ import anyio
 from aiodocker import Docker, DockerError
 
 from watchtower_async.engine.address import EngineAddress, SshTarget, TlsFiles
+from watchtower_async.engine.exec import MARK, ExecOutput, ExecResult, end_command, exec_request
 from watchtower_async.engine.streams import PullStream, demultiplex, pull_failed, tidy
 from watchtower_async.errors import (
     EngineConflictError,
@@ -45,6 +47,9 @@ STOP_EXTRA_SECONDS = 30.0
 """What a stop may take beyond the time that the process is given: the engine takes the endpoints down, too."""
 PULL_IDLE_SECONDS = 300.0
 LOG_BYTES = 1 << 20
+EXEC_POLL_SECONDS = 1.0
+EXEC_END_SECONDS = 5.0
+"""How long ending a command that took too long may take."""
 
 _CANNOT_CONNECT = 900  # aiodocker's own status
 _SIGNAL_AT_STOP = (1, 42)
@@ -171,11 +176,25 @@ class Engine:
         None leaves it to the container's own setting; then the call is given up after the call time-out and a half
         minute. `signal` needs API 1.42 and is left to the container on older engines.
         """
+        params, patience = self._how_to_stop(timeout, signal)
+        await self._container("stop_container", container_id, "stop", params, patience)
+
+    async def restart_container(self, container_id: str, *, timeout: int | None, signal: str | None = None) -> None:
+        """Stop a container if it runs, and start it: afterwards it runs. `timeout` and `signal` are those of a stop.
+
+        A failed start leaves it down. The call is given up after the time of a stop and that of a start.
+        """
+        params, patience = self._how_to_stop(timeout, signal)
+        patience += self._call_timeout
+        await self._container("restart_container", container_id, "restart", params, patience)
+
+    def _how_to_stop(self, timeout: int | None, signal: str | None) -> tuple[dict[str, str], float]:
+        """Return the parameters of a call that stops a container, and how long that may take."""
         params = {} if timeout is None else {"t": str(timeout)}
         if signal is not None and self.info.api_version >= _SIGNAL_AT_STOP:
             params["signal"] = signal
         patience = self._call_timeout if timeout is None or timeout < 0 else float(timeout)
-        await self._container("stop_container", container_id, "stop", params, patience + STOP_EXTRA_SECONDS)
+        return params, patience + STOP_EXTRA_SECONDS
 
     async def kill_container(self, container_id: str, *, signal: str = "KILL") -> None:
         """Send a signal. Killing a container that does not run succeeds."""
@@ -293,6 +312,83 @@ class Engine:
         params = {"stdout": "1", "stderr": "1", "tail": str(tail)}
         data = await self._read_up_to(LOG_BYTES, "container_logs", f"containers/{_quoted(container_id)}/logs", params)
         return demultiplex(data).decode("utf-8", "replace")
+
+    async def run_in_container(
+        self, container_id: str, command: Sequence[str], *, user: str | None, env: Mapping[str, str], deadline: float
+    ) -> ExecResult:
+        """Run a command in a running container and wait for its end, at most `deadline` seconds.
+
+        A command that takes longer, or that nobody waits for any more, is ended inside the container as far as that
+        can be done (see `engine.exec`), which takes at most `EXEC_END_SECONDS` more. Raises NoSuchObjectError, and
+        EngineConflictError where the container does not run.
+        """
+        mark = secrets.token_hex(16)
+        exec_id = await self._create_exec(container_id, exec_request(command, user=user, env={**env, MARK: mark}))
+        output = ExecOutput()
+        ending = exec_request(end_command(mark), user=user, env={})
+        try:
+            with anyio.move_on_after(deadline):
+                return ExecResult(await self._follow_exec(exec_id, output), output.text)
+        except anyio.get_cancelled_exc_class():
+            await self._end_exec(container_id, exec_id, ending)
+            raise
+        is_gone = await self._end_exec(container_id, exec_id, ending)
+        return ExecResult(None, output.text, timed_out=True, left_running=not is_gone)
+
+    async def _create_exec(self, container_id: str, request: JsonObject) -> str:
+        path = f"containers/{_quoted(container_id)}/exec"
+        return str((await self._object("create_exec", "POST", path, body=request)).get("Id", ""))
+
+    async def _follow_exec(self, exec_id: str, output: ExecOutput) -> int:
+        """Start an exec and return its exit code. The caller sets the deadline."""
+        with self._translated("start_exec"):
+            body = {"Detach": False, "Tty": False}
+            response = await self._send("start_exec", "POST", f"exec/{_quoted(exec_id)}/start", body=body)
+        try:
+            # A child that lives on may keep the output open; so the end of the output is not waited for.
+            while await self._read_exec(response, output):
+                exit_code = await self._exit_code(exec_id)
+                if exit_code is not None:
+                    return exit_code
+        finally:
+            response.close()
+        # The output may end before the command does, or be cut on its way.
+        return await self._end_of_exec(exec_id)
+
+    async def _end_of_exec(self, exec_id: str) -> int:
+        """Wait until an exec is over and return its exit code. The caller sets the deadline."""
+        pause = EXEC_POLL_SECONDS / 32
+        while True:
+            exit_code = await self._exit_code(exec_id)
+            if exit_code is not None:
+                return exit_code
+            await anyio.sleep(pause)
+            pause = min(pause * 2, EXEC_POLL_SECONDS)
+
+    async def _read_exec(self, response: aiohttp.ClientResponse, output: ExecOutput) -> bool:
+        """Take what an exec writes until it pauses; say whether more may come."""
+        with anyio.move_on_after(EXEC_POLL_SECONDS) as patience:
+            try:
+                while data := await response.content.readany():
+                    output.feed(data)
+                    patience.deadline = anyio.current_time() + EXEC_POLL_SECONDS
+            except (aiohttp.ClientError, OSError):
+                return False
+        return patience.cancelled_caught
+
+    async def _exit_code(self, exec_id: str) -> int | None:
+        """Return an exec's exit code, None while it runs."""
+        document = await self._object("inspect_exec", "GET", f"exec/{_quoted(exec_id)}/json")
+        code = document.get("ExitCode")
+        return code if isinstance(code, int) and not document.get("Running") else None
+
+    async def _end_exec(self, container_id: str, exec_id: str, request: JsonObject) -> bool:
+        """Kill what an exec has started, also while we are cancelled; say whether it is gone."""
+        with anyio.move_on_after(EXEC_END_SECONDS, shield=True), suppress(EngineError):
+            await self._follow_exec(await self._create_exec(container_id, request), ExecOutput())
+            await self._end_of_exec(exec_id)
+            return True
+        return False
 
     async def changed_paths(self, container_id: str) -> list[str]:
         """Return what differs between a container's file system and its image, without what was deleted."""

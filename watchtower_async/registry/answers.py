@@ -7,6 +7,7 @@ write only codes that the specification knows are shown: the rest may repeat wha
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 from watchtower_async.credentials.credential import Anonymous, Credential
 from watchtower_async.errors import (
@@ -97,6 +98,16 @@ def read_manifest(reply: Reply, *, expected: Digest | None = None) -> tuple[Dige
     if stated is not None:
         _check_stated(stated, reply.body)
     return digest_of(reply.body), parse_manifest(reply.body, reply.headers.get("Content-Type"))
+
+
+def read_created(body: bytes) -> datetime | None:
+    """Return when an image was built, from its configuration; None where it does not say."""
+    try:
+        moment = datetime.fromisoformat(json.loads(body.decode("utf-8"))["created"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    # Go writes the year 1 for "not set".
+    return moment if moment.tzinfo is not None and moment.year > 1 else None
 
 
 def _check_stated(stated: str, body: bytes) -> None:

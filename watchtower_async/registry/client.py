@@ -24,8 +24,9 @@ from aiohttp.abc import AbstractResolver
 
 from watchtower_async.credentials.credential import Anonymous, Credential
 from watchtower_async.errors import DeniedError, ProtocolViolationError, UnauthorizedError
-from watchtower_async.images.digest import Digest
-from watchtower_async.images.manifest import Index
+from watchtower_async.images.digest import Digest, digest_of
+from watchtower_async.images.manifest import Descriptor, Index
+from watchtower_async.images.platform import Platform, choose_manifest
 from watchtower_async.images.reference import DOCKER_HUB, Reference
 from watchtower_async.registry.access import Asker, CredentialSource
 from watchtower_async.registry.answers import (
@@ -34,6 +35,7 @@ from watchtower_async.registry.answers import (
     login_failure,
     needs_get,
     published_by_head,
+    read_created,
     read_manifest,
 )
 from watchtower_async.registry.exchange import Reply
@@ -67,10 +69,11 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """A manifest that was fetched; `index` is None where it is that of a single image."""
+    """A manifest that was fetched: an index, or that of a single image with its configuration."""
 
     media_type: str
     index: Index | None
+    config: Descriptor | None = None
 
 
 class RegistryClient:
@@ -123,24 +126,42 @@ class RegistryClient:
     async def fetch_published(self, reference: Reference) -> Published:
         """Return what the tag points to now. Raises RegistryError or CredentialError."""
         resource = reference.tag or str(reference.digest)
-        return await self._with_login(reference, resource, self._published)
+        return await self._with_login(reference, f"manifests/{resource}", self._published)
 
     async def fetch_index(self, reference: Reference, digest: Digest) -> Index | None:
         """Return the index with this digest, None where the digest is that of a single manifest.
 
         Content with a digest never changes, so it is fetched once. Raises RegistryError or CredentialError.
         """
-        async with self._index_locks.lock(digest):
-            known = self._indexes.get(digest)
-            if known is None:
-                pinned = reference.with_digest(digest)
+        return (await self._manifest_with(reference, digest)).index
 
-                async def fetch(question: Question) -> _Content:
-                    _, content = self._content(await self._asker.ask("GET", question), question, digest)
-                    return content
+    async def fetch_created(self, reference: Reference, digest: Digest, platform: Platform) -> datetime | None:
+        """Return when the image behind a digest was built for a platform, None where it does not say.
 
-                known = await self._with_login(pinned, str(digest), fetch)
-        return known.index
+        Costs the manifests that are not known yet, and the image's configuration. Raises RegistryError or
+        CredentialError.
+        """
+        content = await self._manifest_with(reference, digest)
+        if content.index is not None:
+            chosen = choose_manifest(content.index.descriptors, platform)
+            if chosen is None:
+                return None
+            content = await self._manifest_with(reference, chosen.digest)
+        config = content.config
+        if config is None:
+            return None
+        expected = config.digest
+
+        async def fetch(question: Question) -> datetime | None:
+            reply = await self._asker.ask("GET", question)
+            if reply.status != 200:
+                raise failure(reply, reference, question.credential)
+            if digest_of(reply.body, expected.algorithm) != expected:
+                message = f"registry {reference.host} sends another configuration for {reference.familiar} than asked"
+                raise ProtocolViolationError(message, host=reference.host)
+            return read_created(reply.body)
+
+        return await self._with_login(reference, f"blobs/{expected}", fetch)
 
     def rate_limit(self, host: str) -> RateLimit | None:
         """Return what a registry said last about its pull limit, None where it never did."""
@@ -174,6 +195,19 @@ class RegistryClient:
         self._asker.forget(host)
         self._pacing.forget(host)
 
+    async def _manifest_with(self, reference: Reference, digest: Digest) -> _Content:
+        async with self._index_locks.lock(digest):
+            known = self._indexes.get(digest)
+            if known is None:
+                pinned = reference.with_digest(digest)
+
+                async def fetch(question: Question) -> _Content:
+                    _, content = self._content(await self._asker.ask("GET", question), question, digest)
+                    return content
+
+                known = await self._with_login(pinned, f"manifests/{digest}", fetch)
+        return known
+
     async def _with_login(self, reference: Reference, resource: str, work: Callable[[Question], Awaitable[T]]) -> T:
         """Ask with the credential of the moment; once more if it is refused and there is a newer one by then."""
         credential = await self._credentials.credential_for(reference)
@@ -193,7 +227,7 @@ class RegistryClient:
         work: Callable[[Question], Awaitable[T]],
     ) -> T:
         account = Account(reference.host, credential.fingerprint())
-        path = f"/v2/{reference.path}/manifests/{resource}"
+        path = f"/v2/{reference.path}/{resource}"
         question = Question(reference, credential, path, account)
         return await self._pacing.take_turn(account, reference.familiar, lambda: work(question))
 
@@ -231,6 +265,9 @@ class RegistryClient:
         except ValueError as error:
             message = f"registry {reference.host} does not answer with an image for {reference.familiar}: {error}"
             raise ProtocolViolationError(message, host=reference.host) from None
-        content = _Content(manifest.media_type, manifest if isinstance(manifest, Index) else None)
+        if isinstance(manifest, Index):
+            content = _Content(manifest.media_type, manifest)
+        else:
+            content = _Content(manifest.media_type, None, manifest.config)
         self._indexes.put(expected or digest, content)
         return digest, content

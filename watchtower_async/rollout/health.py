@@ -8,6 +8,7 @@ loop is seen running most of the time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,8 @@ class Wait:
     """Not known yet."""
 
     reason: str
+    is_starting: bool = False
+    """Whether it cannot do its work yet, by its own health check."""
 
 
 Judgement = Good | Bad | Wait
@@ -90,7 +93,7 @@ def _judge_health(document: JsonObject, state: JsonObject, watched: float) -> Ju
     patience = health_patience(document)
     if watched >= patience:
         return Bad(f"its health check has not passed in {patience:g} s")
-    return Wait("its health check has not passed yet")
+    return Wait("its health check has not passed yet", is_starting=True)
 
 
 def has_health_check(document: JsonObject) -> bool:
@@ -127,15 +130,24 @@ def _blame_in(state: JsonObject) -> Blame:
     return blame_of(str(state.get("Error") or ""))
 
 
-async def watch_successor(engine: Engine, container_id: str, *, monitor: float) -> Good | Bad:
-    """Look until it is known. Cancellable; changes nothing. Raises EngineUnavailableError."""
+async def watch_successor(
+    engine: Engine, container_id: str, *, monitor: float, on_up: Callable[[], None] = lambda: None
+) -> Good | Bad:
+    """Look until it is known. Cancellable; changes nothing. Raises EngineUnavailableError.
+
+    `on_up` is told once: when it is healthy, or, where it has no check, when it was seen running.
+    """
     started = anyio.current_time()
+    is_up = False
     while True:
         try:
             document = await engine.inspect_container(container_id)
         except NoSuchObjectError:
             return Bad("it was removed while it was watched", Blame.HOST)
         judgement = judge_successor(document, watched=anyio.current_time() - started, monitor=monitor)
+        if not is_up and (isinstance(judgement, Good) or (isinstance(judgement, Wait) and not judgement.is_starting)):
+            is_up = True
+            on_up()
         if not isinstance(judgement, Wait):
             return judgement
         left = monitor - (anyio.current_time() - started)

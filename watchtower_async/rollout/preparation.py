@@ -1,17 +1,18 @@
 """Everything that can fail before a container is touched: look at it again, pull, find out how to create it anew.
 
 The plan is some time old when its turn comes. Whatever has changed since is found here, and costs nothing.
+
+What is replaced together is prepared together: containers that share namespaces, or link to each other, are all created
+anew when one of them is. Those whose image is not out of date stay on it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import anyio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from watchtower_async.credentials.credential import Anonymous, registry_auth_header
 from watchtower_async.engine.client import Engine, JsonObject
-from watchtower_async.engine.each import each
 from watchtower_async.engine.injected_files import find_injected_files
 from watchtower_async.engine.inventory import ContainerSummary, read_container
 from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Recreation, Refusal, recreate
@@ -19,140 +20,218 @@ from watchtower_async.engine.spec_network import DEFAULT_MODES, WITHOUT_ENDPOINT
 from watchtower_async.engine.spec_parts import section
 from watchtower_async.engine.spec_relations import CONTAINER_MODE
 from watchtower_async.engine.temporary_name import Part, RestartPolicy, RunState, TemporaryName, read_policy
-from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError, PullFailedError
+from watchtower_async.errors import (
+    EngineError,
+    EngineUnavailableError,
+    InvalidReferenceError,
+    NoSuchObjectError,
+    PullFailedError,
+)
 from watchtower_async.images.digest import Digest
-from watchtower_async.images.reference import Reference
+from watchtower_async.images.reference import Reference, parse_reference
+from watchtower_async.rollout.order import OrderChoice, choose_order
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
-from watchtower_async.rollout.transitions import situations
-from watchtower_async.updates.reach import out_of_reach, sharers_inspected
+from watchtower_async.rollout.sharers import Sharers
+from watchtower_async.rollout.transitions import UP, situations
+from watchtower_async.settings import Order
 
-INSPECTED_AT_ONCE = 8
 _NO_LOGIN = registry_auth_header(Anonymous(), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplacementTarget:
-    """What the plan says about one container."""
+    """What the plan says about one container. Without reference and digest it stays on the image that it has."""
 
     container_id: str
     name: str
-    reference: Reference
-    digest: Digest
-    registry_auth: str = field(repr=False)
+    reference: Reference | None = None
+    digest: Digest | None = None
+    registry_auth: str = field(default=_NO_LOGIN, repr=False)
     """The `X-Registry-Auth` header for the pull."""
+    is_up: bool = True
+    """Whether it ran when it was planned. One that did not is created anew and not started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A replacement that can begin."""
+    """A container whose replacement can begin."""
 
     target: ReplacementTarget
     document: JsonObject = field(repr=False)
     """The predecessor, inspected."""
-    old_image: str
-    new_image: str
+    old_image: JsonObject = field(repr=False)
+    new_image: JsonObject = field(repr=False)
+    """The image of the successor, inspected; the old one for a container that stays on it."""
     recreation: Recreation
+    """How to create it anew, as far as that is known before the others are."""
     ran: RunState
     policy: RestartPolicy
     injected: tuple[str, ...] = ()
     """Files that Docker Compose copied into the predecessor, and that the successor gets before its start."""
+
+    @property
+    def old_image_id(self) -> str:
+        """Return the id of the image that it runs on."""
+        return str(self.document.get("Image") or "")
+
+    @property
+    def new_image_id(self) -> str:
+        """Return the id of the image that it will run on."""
+        return str(self.new_image.get("Id") or "")
 
     def temporary_name(self, part: Part, owner: str = "") -> str:
         """Return the name of one of the two containers during the replacement."""
         return str(TemporaryName(self.target.name, part, self.ran, self.policy, owner))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedGroup:
+    """Containers that are replaced together, targets first, with everything that is needed to begin."""
+
+    members: tuple[Prepared, ...]
+    neighbourhood: Neighbourhood = field(repr=False)
+    order: OrderChoice
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names, targets first."""
+        return tuple(member.target.name for member in self.members)
+
+
 class Preparation:
     """Prepares replacements on one engine. Pulls images, and touches no container."""
 
-    def __init__(self, *, engine: Engine, facts: EngineFacts) -> None:
+    def __init__(self, *, engine: Engine, facts: EngineFacts, sharers: Sharers) -> None:
         self._engine = engine
         self._facts = facts
+        self._sharers = sharers
 
-    async def prepare(self, target: ReplacementTarget) -> Prepared | Outcome:
-        """Return what is needed to begin, or why the replacement does not begin. Raises EngineUnavailableError."""
+    async def prepare(
+        self, targets: Sequence[ReplacementTarget], *, order: Order = Order.STOP_FIRST
+    ) -> PreparedGroup | Outcome:
+        """Return what is needed to begin, or why it does not begin. Raises EngineUnavailableError.
+
+        The targets are replaced together; those that others need stand first.
+        """
+        name = targets[0].name
         try:
-            return await self._prepare(target)
+            containers = [read_container(item) for item in await self._engine.list_containers()]
+            outsiders = await self._sharers.of(containers, [target.container_id for target in targets])
+            members: list[Prepared] = []
+            for target in targets:
+                name = target.name
+                found = await self._prepare(target, containers, targets)
+                if isinstance(found, Outcome):
+                    return _named(found, name, targets)
+                members.append(found)
+            if outsiders:
+                return _refused(
+                    tuple(f"{item} shares its namespaces or links to it since the plan" for item in outsiders)
+                )
+            new_images = await self._pull_all(members)
         except NoSuchObjectError:
-            return _skipped("the container was removed while the session was running")
+            return _named(_skipped("the container was removed while the session was running"), name, targets)
         except EngineUnavailableError:
             raise
         except EngineError as error:
-            return _failed(f"the engine refused: {error}")
+            return _named(_failed(f"the engine refused: {error}"), name, targets)
+        if isinstance(new_images, Outcome):
+            return new_images
+        return self._group(members, new_images, containers, order)
 
-    async def _prepare(self, target: ReplacementTarget) -> Prepared | Outcome:
+    def _group(
+        self,
+        members: list[Prepared],
+        new_images: list[JsonObject],
+        containers: list[ContainerSummary],
+        order: Order,
+    ) -> PreparedGroup | Outcome:
+        neighbourhood = Neighbourhood(containers)
+        prepared: list[Prepared] = []
+        for member, new_image in zip(members, new_images, strict=True):
+            recreation = self._recreation(
+                member.document, member.old_image, new_image, _replacing(neighbourhood, members)
+            )
+            if isinstance(recreation, Refusal):
+                return _named(_refused(recreation.reasons), member.target.name, members)
+            prepared.append(replace(member, new_image=new_image, recreation=recreation))
+        if all(member.new_image_id == member.old_image_id for member in prepared):
+            return _skipped("the published image is the one that runs already")
+        choice = choose_order(
+            prepared[0].document,
+            asked=order,
+            engine=self._facts,
+            dependents=tuple(member.target.name for member in prepared[1:]),
+        )
+        return PreparedGroup(members=tuple(prepared), neighbourhood=neighbourhood, order=choice)
+
+    async def _prepare(
+        self, target: ReplacementTarget, containers: list[ContainerSummary], targets: Sequence[ReplacementTarget]
+    ) -> Prepared | Outcome:
+        """Look at one container again, as far as nothing is pulled for it."""
         document = await self._engine.inspect_container(target.container_id)
         changed = _changed_since_the_plan(document, target)
         if changed is not None:
             return changed
-        containers = [read_container(item) for item in await self._engine.list_containers()]
         if target.name in situations(containers):
             return _failed("there is an unfinished replacement of this container; another updater may be at work")
-        neighbourhood = Neighbourhood(containers)
         old_image = await self._image(str(document.get("Image") or ""))
-        before = self._recreation(document, old_image, None, neighbourhood)
-        if isinstance(before, Refusal):
-            return _refused(before.reasons)
-        reasons = await self._further_reasons(target, document, before, containers)
-        if reasons:
-            return _refused(reasons)
-        injected = await find_injected_files(self._engine, document) if before.needs_injected_file_check else ()
-        if isinstance(injected, str):
-            return _refused((injected,))
-        new_image = await self._pull(target, before.platform)
-        if isinstance(new_image, Outcome):
-            return new_image
-        if new_image.get("Id") == document.get("Image"):
-            return _skipped("the published image is the one that runs already")
-        recreation = self._recreation(document, old_image, new_image, neighbourhood)
+        if old_image is None:
+            return _refused(("the container's image is gone, so nobody can say which settings came from it",))
+        is_kept = target.digest is None
+        recreation = self._recreation(
+            document, old_image, old_image if is_kept else None, _replacing(Neighbourhood(containers), targets)
+        )
         if isinstance(recreation, Refusal):
             return _refused(recreation.reasons)
+        reasons = (*await self._further_reasons(document, recreation), *_policy_reasons(document))
+        if is_kept:
+            reasons = (*reasons, *await self._image_reasons(document))
+        if len(targets) > 1 and recreation.vanishes_at_stop:
+            reasons = (*reasons, "HostConfig.AutoRemove (--rm) is set, so the group could not be put back")
+        if reasons:
+            return _refused(reasons)
+        injected = await find_injected_files(self._engine, document) if recreation.needs_injected_file_check else ()
+        if isinstance(injected, str):
+            return _refused((injected,))
         return Prepared(
             target=target,
             document=document,
-            old_image=str(document.get("Image") or ""),
-            new_image=str(new_image.get("Id") or ""),
+            old_image=old_image,
+            new_image=old_image,
             recreation=recreation,
-            ran=RunState.RUNNING,
+            ran=_run_state(document),
             policy=read_policy(section(document, "HostConfig").get("RestartPolicy")),
             injected=injected,
         )
 
-    async def _further_reasons(
-        self,
-        target: ReplacementTarget,
-        document: JsonObject,
-        recreation: Recreation,
-        containers: list[ContainerSummary],
-    ) -> tuple[str, ...]:
+    async def _further_reasons(self, document: JsonObject, recreation: Recreation) -> tuple[str, ...]:
         """Return what else speaks against it, beside the container's own settings."""
-        others = [item.id for item in containers if item.id != target.container_id]
-        reasons = out_of_reach(recreation, sharers_inspected(target.container_id, await self._inspect_all(others)))
         missing = await self._missing_networks(document, recreation)
-        return (*reasons, *(f"network {name} does not exist any more" for name in missing), *_policy_reasons(document))
+        reasons = [f"network {name} does not exist any more" for name in missing]
+        if recreation.vanishes_at_stop:
+            reasons.append("HostConfig.AutoRemove (--rm) is set and is not carried over yet")
+        return tuple(reasons)
 
-    async def _inspect_all(self, ids: list[str]) -> list[JsonObject]:
-        # The list of containers tells who shares a network, but not who shares a process or IPC namespace.
-        limiter = anyio.CapacityLimiter(INSPECTED_AT_ONCE)
-
-        async def inspect(identity: str) -> JsonObject:
-            async with limiter:
-                try:
-                    return await self._engine.inspect_container(identity)
-                except NoSuchObjectError:
-                    return {}
-
-        return await each(ids, inspect)
+    async def _image_reasons(self, document: JsonObject) -> tuple[str, ...]:
+        """Say so where the name of a container's image means another one by now: it would come up on that."""
+        name = str(section(document, "Config").get("Image") or "")
+        try:
+            parse_reference(name)
+            meant = await self._image(name)
+        except InvalidReferenceError:
+            return ()  # made from an id, which means one image for ever
+        if meant is not None and meant.get("Id") == document.get("Image"):
+            return ()
+        return (f"{name} means another image on this engine now, and it is not to be updated itself",)
 
     def _recreation(
         self,
         document: JsonObject,
-        old_image: JsonObject | None,
+        old_image: JsonObject,
         new_image: JsonObject | None,
         neighbourhood: Neighbourhood,
     ) -> Recreation | Refusal:
-        if old_image is None:
-            return Refusal(("the container's image is gone, so nobody can say which settings came from it",))
         return recreate(
             container=document,
             old_image=old_image,
@@ -181,7 +260,28 @@ class Preparation:
                 missing.append(name)
         return missing
 
+    def recreation_with(self, member: Prepared, neighbourhood: Neighbourhood) -> Recreation:
+        """Return how to create a member whose targets are created. Raises EngineError where that is not possible."""
+        found = self._recreation(member.document, member.old_image, member.new_image, neighbourhood)
+        if isinstance(found, Refusal):
+            raise EngineError("; ".join(found.reasons))
+        return found
+
+    async def _pull_all(self, members: Sequence[Prepared]) -> list[JsonObject] | Outcome:
+        """Pull for all before the first is touched."""
+        images: list[JsonObject] = []
+        for member in members:
+            if member.target.digest is None:
+                images.append(member.old_image)
+                continue
+            found = await self._pull(member.target, member.recreation.platform)
+            if isinstance(found, Outcome):
+                return _named(found, member.target.name, members)
+            images.append(found)
+        return images
+
     async def _pull(self, target: ReplacementTarget, platform: str | None) -> JsonObject | Outcome:
+        assert target.reference is not None
         # By digest, so that a tag that moves in the meantime changes nothing.
         name = f"{target.reference.repository}@{target.digest}"
         try:
@@ -209,12 +309,32 @@ class Preparation:
 
 def _changed_since_the_plan(document: JsonObject, target: ReplacementTarget) -> Outcome | None:
     name = str(document.get("Name") or "").removeprefix("/")
-    status = section(document, "State").get("Status")
+    status = str(section(document, "State").get("Status") or "")
     if name != target.name:
         return _skipped(f"the container is called {name} now")
-    if status != "running":
+    if target.is_up and status not in UP:
         return _skipped(f"the container is not running any more ({status})")
+    if not target.is_up and status in UP:
+        return _skipped(f"the container was started since the plan ({status})")
     return None
+
+
+def _run_state(document: JsonObject) -> RunState:
+    status = section(document, "State").get("Status")
+    if status == "paused":
+        return RunState.PAUSED
+    return RunState.RUNNING if status in UP else RunState.STOPPED
+
+
+def _replacing(neighbourhood: Neighbourhood, members: Sequence[Prepared | ReplacementTarget]) -> Neighbourhood:
+    """Return the neighbourhood in which all of these are replaced, though nobody knows yet by which."""
+    targets = [member.target if isinstance(member, Prepared) else member for member in members]
+    return neighbourhood.replacing({target.container_id: target.container_id for target in targets})
+
+
+def _named(outcome: Outcome, name: str, members: Sequence[object]) -> Outcome:
+    """Say which of several it is about."""
+    return outcome if len(members) == 1 else replace(outcome, reason=f"{name}: {outcome.reason}")
 
 
 def _policy_reasons(document: JsonObject) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ too young is waited for, after everything else is in order; what another updater
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import anyio
@@ -18,6 +18,7 @@ from watchtower_async.engine.inventory import ContainerSummary, read_container
 from watchtower_async.engine.spec_parts import section
 from watchtower_async.engine.times import parse_time
 from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchObjectError, PredecessorLostError
+from watchtower_async.rollout.families import Family, families
 from watchtower_async.rollout.health import Bad, watch_budget
 from watchtower_async.rollout.replacement import Replacer, Restored
 from watchtower_async.rollout.transitions import (
@@ -26,7 +27,7 @@ from watchtower_async.rollout.transitions import (
     Move,
     Situation,
     Turn,
-    decide,
+    decide_together,
     situations,
     whose_turn,
 )
@@ -65,15 +66,12 @@ async def recover(
     `on_wait` is told what is waited for, as that can take a minute.
     """
     recovery = _Recovery(replacer, dry_run=dry_run, on_wait=on_wait)
+    found = tuple(containers)
     reports: list[RecoveryReport] = []
-    for base in situations(containers):
-        report = await recovery.handle(base)
-        if report is not None:
-            reports.append(report)
-    for base in recovery.too_young:
-        report = await recovery.handle(base, patient=True)
-        if report is not None:
-            reports.append(report)
+    for family in families(found, await replacer.sharers.documents(found)):
+        reports += await recovery.handle(family)
+    for family in recovery.too_young:
+        reports += await recovery.handle(family, patient=True)
     return tuple(reports)
 
 
@@ -85,47 +83,59 @@ class _Recovery:
         self._on_wait = on_wait
         self._engine: Engine = replacer.engine
         self._dry_run = dry_run
-        self.too_young: list[str] = []
+        self.too_young: list[Family] = []
 
-    async def handle(self, base: str, *, patient: bool = False) -> RecoveryReport | None:
-        """Deal with one name. What is too young is noted for later, or, with `patient`, waited for."""
+    async def handle(self, family: Family, *, patient: bool = False) -> list[RecoveryReport]:
+        """Deal with what belongs together. What is too young is noted for later, or, with `patient`, waited for."""
+        names = " and ".join(family.bases)
         try:
-            situation, turn = await self._look(base)
+            members, turn = await self._look(family)
             if patient and not turn.is_ours and 0 < turn.wait <= LONGEST_WAIT_SECONDS:
-                self._on_wait(f"{base} has an unfinished replacement: {turn.reason}; waiting {turn.wait:.0f} s")
+                self._on_wait(f"{names} has an unfinished replacement: {turn.reason}; waiting {turn.wait:.0f} s")
                 await anyio.sleep(turn.wait + CLOCK_MARGIN_SECONDS)
-                situation, turn = await self._look(base)
-            if decide(situation) is Move.NOTHING:
-                return None  # whoever was at work has finished
+                members, turn = await self._look(family)
+            if not members:
+                return []  # whoever was at work has finished
             if self._dry_run:
-                return RecoveryReport(base, _would_do(situation, turn))
+                return [RecoveryReport(names, _would_do(members, turn))]
             if turn.is_ours:
-                return _done(base, await self._replacer.restore(base, give_up=False))
+                restored = await self._replacer.restore(family.bases, give_up=False, joined=family.joined)
+                return [_done(names, restored)]
             if turn.wait and not patient:
-                self.too_young.append(base)
-                return None
-            return RecoveryReport(base, f"an unfinished replacement is left alone: {turn.reason}")
+                self.too_young.append(family)
+                return []
+            return [RecoveryReport(names, f"an unfinished replacement is left alone: {turn.reason}")]
         except EngineUnavailableError:
             raise
         except PredecessorLostError as error:
-            return RecoveryReport(base, str(error), is_lost=True)
+            return [RecoveryReport(names, str(error), is_lost=True)]
         except EngineError as error:
             text = f"an unfinished replacement could not be put in order, the next session tries again: {error}"
-            return RecoveryReport(base, text, is_lost=True)
+            return [RecoveryReport(names, text, is_lost=True)]
 
-    async def _look(self, base: str) -> tuple[Situation, Turn]:
+    async def _look(self, family: Family) -> tuple[list[Situation], Turn]:
+        """Return what is open, and whether it is our turn: with all of it, or with nothing."""
         containers = [read_container(document) for document in await self._engine.list_containers()]
-        situation = situations(containers).get(base) or Situation(base)
+        found = situations(containers)
+        members = [replace(found[base], is_joined=base in family.joined) for base in family.bases if base in found]
+        running = frozenset(item.id for item in containers if item.state == "running")
+        turns = [await self._turn(member, running) for member in members]
+        others = [turn for turn in turns if not turn.is_ours]
+        if not others:
+            return members, Turn(True)
+        # One that nobody can tell the wait for keeps all of them waiting.
+        waits = [turn.wait for turn in others]
+        return members, replace(others[0], wait=max(waits) if all(waits) else 0.0)
+
+    async def _turn(self, situation: Situation, running: frozenset[str]) -> Turn:
         documents = [document for found in _members(situation) if (document := await self._inspect(found))]
-        age = await self._age(documents)
-        turn = whose_turn(
+        return whose_turn(
             situation,
             us=self._replacer.owner,
-            running=frozenset(item.id for item in containers if item.state == "running"),
-            age=age,
+            running=running,
+            age=await self._age(documents),
             budget=self._budget(documents),
         )
-        return situation, turn
 
     async def _inspect(self, found: Found) -> JsonObject | None:
         try:
@@ -181,10 +191,11 @@ _DID: dict[Move, str] = {
 }
 
 
-def _would_do(situation: Situation, turn: Turn) -> str:
+def _would_do(members: list[Situation], turn: Turn) -> str:
     if not turn.is_ours:
         return f"unfinished replacement, left alone: {turn.reason}"
-    return f"unfinished replacement: {_WOULD[decide(situation)]}"
+    move, _ = decide_together(members)
+    return f"unfinished replacement: {_WOULD[move]}"
 
 
 def _done(base: str, restored: Restored) -> RecoveryReport:

@@ -1,4 +1,7 @@
-"""One replacement: a container moves to a new image, and is never lost on the way.
+"""One replacement: containers move to new images, and are never lost on the way.
+
+Mostly it is one container. Where others share its namespaces or link to it, all are created anew in one transaction:
+each step is done for all of them before the next one begins, and all go on or all go back.
 
 Everything that the request can make fail, fails while the predecessor runs:
 
@@ -7,14 +10,18 @@ Everything that the request can make fail, fails while the predecessor runs:
     stop the predecessor · start the successor         (the downtime)
     watch · remove the predecessor
 
+With start-first, the successor starts and is watched before the names change and the predecessor stops.
+
 From the create on, whatever goes wrong is put right by looking at the names and undoing what they tell. Cancelled
 before the cut-over, the predecessor is as it was; cancelled while the successor is watched, it runs and recovery goes
-on with it. The cut-over itself is not cancelled, and has a deadline.
+on with it. The cut-over itself is not cancelled; it has a deadline, and is hastened when the updater has to leave.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import anyio
 
@@ -27,11 +34,13 @@ from watchtower_async.errors import EngineConflictError, EngineError, EngineUnav
 from watchtower_async.rollout.blame import Blame, blame_for
 from watchtower_async.rollout.health import Bad, Good
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
-from watchtower_async.rollout.preparation import Preparation, Prepared, ReplacementTarget
+from watchtower_async.rollout.preparation import Preparation, Prepared, PreparedGroup, ReplacementTarget
+from watchtower_async.rollout.sharers import Sharers
 from watchtower_async.rollout.steps import CutOver, Steps
-from watchtower_async.rollout.transitions import Move, Situation, decide
+from watchtower_async.rollout.transitions import Move, Situation, decide_together
+from watchtower_async.settings import Order
 
-__all__ = ["ReplacementSettings", "ReplacementTarget", "Replacer", "Restored"]
+__all__ = ["PreparedGroup", "ReplacementSettings", "ReplacementTarget", "Replacer", "Restored"]
 
 UNDO_ATTEMPTS = 4
 UNDO_PAUSE_SECONDS = 1.0
@@ -50,191 +59,303 @@ class ReplacementSettings:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A name that is in order again: what was done, and what a failed successor left to understand it."""
+    """Names that are in order again: what was done, and what failed successors left to understand it."""
 
     moves: tuple[Move, ...]
     evidence: tuple[str, ...] = ()
     verdict: Good | Bad | None = None
-    """How the successor was found where it was watched."""
+    """How the successors were found where they were watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The successors will not run as they should. What is there is left as it is, to be taken back."""
+
+    outcome: Outcome
+    is_touched: bool = True
+    """Whether a predecessor's name or state has changed."""
+
+
+class Slot(Protocol):
+    """What a replacement tells in the meantime."""
+
+    def down(self) -> None:
+        """Say that the first container is about to be taken down."""
+
+    def up(self) -> None:
+        """Say that all of the successors run, and are healthy where they have a check."""
+
+
+class _Untold:
+    """Nobody wants to know."""
+
+    def down(self) -> None:
+        """Say nothing."""
+
+    def up(self) -> None:
+        """Say nothing."""
+
+
+_UNTOLD = _Untold()
 
 
 class _NotOursError(Exception):
-    """Another updater is at work on the same container; ours is the successor with this id."""
-
-    def __init__(self, successor: str) -> None:
-        super().__init__(successor)
-        self.successor = successor
+    """Another updater is at work on the same container."""
 
 
 class Replacer:
-    """Replaces containers of one engine, one at a time."""
+    """Replaces containers of one engine."""
 
-    def __init__(self, *, engine: Engine, owner: str, facts: EngineFacts, settings: ReplacementSettings) -> None:
-        """`owner` is what this updater writes into the names of an unfinished replacement."""
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        owner: str,
+        facts: EngineFacts,
+        settings: ReplacementSettings,
+        sharers: Sharers | None = None,
+        haste: anyio.Event | None = None,
+    ) -> None:
+        """`owner` is what this updater writes into the names of an unfinished replacement.
+
+        `haste` is set when the updater has to leave: what is begun is then brought to an end within seconds.
+        """
         self.engine = engine
         self.owner = owner
         self.settings = settings
-        self._preparation = Preparation(engine=engine, facts=facts)
-        self._steps = Steps(engine=engine, owner=owner, stop_timeout=settings.stop_timeout, monitor=settings.monitor)
+        self.sharers = sharers or Sharers(engine)
+        self._preparation = Preparation(engine=engine, facts=facts, sharers=self.sharers)
+        self._steps = Steps(
+            engine=engine,
+            owner=owner,
+            stop_timeout=settings.stop_timeout,
+            monitor=settings.monitor,
+            haste=haste or anyio.Event(),
+        )
 
-    async def replace(self, target: ReplacementTarget) -> Outcome:
-        """Replace one container; every expected end is an outcome.
+    async def replace(self, *targets: ReplacementTarget, order: Order = Order.STOP_FIRST) -> Outcome:
+        """Replace containers together, targets first; every expected end is an outcome.
 
         Raises EngineUnavailableError when the engine is gone before anything was touched.
         """
-        prepared = await self._preparation.prepare(target)
+        prepared = await self.prepare(targets, order=order)
         if isinstance(prepared, Outcome):
             return prepared
-        successor = await self._create(prepared)
-        if isinstance(successor, Outcome):
-            return successor
-        problem = await self._cut_over(prepared, successor)
-        if problem is not None:
-            return problem
+        ended = await self.carry_out(prepared)
+        return await self.take_back(prepared, ended) if isinstance(ended, Failure) else ended
+
+    async def prepare(
+        self, targets: Sequence[ReplacementTarget], *, order: Order = Order.STOP_FIRST
+    ) -> PreparedGroup | Outcome:
+        """Do what touches no container, as `Preparation.prepare` says. Raises EngineUnavailableError."""
+        return await self._preparation.prepare(targets, order=order)
+
+    async def carry_out(self, group: PreparedGroup, slot: Slot = _UNTOLD) -> Outcome | Failure:
+        """Create the successors, cut over, watch them, and remove the predecessors.
+
+        A failure after the first container was touched is left as it is, for `take_back`.
+        """
+        successors = await self._create(group)
+        if isinstance(successors, Failure):
+            return successors
+        slot.down()
+        is_start_first = group.order.order is Order.START_FIRST
+        if is_start_first:
+            early = await self._start_early(group, successors, slot)
+            if early is not None:
+                return early
+        failure = await self._cut_over(group, successors)
+        if failure is not None:
+            return failure
         try:
-            verdict = await self._steps.watch(successor, prepared.ran)
+            watched = [(successors[member.target.container_id], member.ran) for member in group.members]
+            index, verdict = await self._steps.watch_all(watched, (lambda: None) if is_start_first else slot.up)
         except EngineError as error:
-            # Nobody knows how the successor is. It runs, and recovery watches it again.
+            # Nobody knows how the successors are. They run, and recovery watches them again.
             return Outcome(OutcomeKind.UNFINISHED, f"the new container could not be watched: {error}")
         if isinstance(verdict, Bad):
-            return await self._take_back(
-                prepared, f"the new container failed: {verdict.reason}", verdict.blame, was_down=True
-            )
-        return await self._settle(prepared, verdict)
+            return _failed_successor(group, index, verdict)
+        return await self._settle(group, verdict)
 
     # ---- before the cut-over -----------------------------------------------------------------------------------
 
-    async def _create(self, prepared: Prepared) -> str | Outcome:
-        """Tag the new image and create the successor. Cancelled, or in vain, everything is as it was."""
+    async def _create(self, group: PreparedGroup) -> dict[str, str] | Failure:
+        """Tag the new images and create the successors. Cancelled, or in vain, everything is as it was."""
+        created: dict[str, str] = {}
         try:
-            return await self._create_successor(prepared)
+            for member in group.members:
+                await self._create_successor(group, member, created)
         except EngineConflictError:
-            await self._untouch_tag(prepared)
-            return Outcome(OutcomeKind.FAILED, "the successor's name is taken: another updater is at work")
-        except _NotOursError as error:
-            await self._remove(error.successor)
-            return Outcome(OutcomeKind.FAILED, "another updater is at work on this container")
+            await self._forget(group, created)
+            return _untouched(Outcome(OutcomeKind.FAILED, "the successor's name is taken: another updater is at work"))
+        except _NotOursError:
+            await self._forget(group, created)
+            return _untouched(Outcome(OutcomeKind.FAILED, "another updater is at work on this container"))
         except EngineError as error:
             reason = f"the new container could not be created: {error}"
-            return await self._take_back(prepared, reason, blame_for(error), was_down=False)
+            failure = Failure(Outcome(OutcomeKind.FAILED, reason, blame=blame_for(error)), is_touched=False)
+            return replace(failure, outcome=await self.take_back(group, failure))
         except anyio.get_cancelled_exc_class():
-            await self._take_back(prepared, "stopped", Blame.HOST, was_down=False)
+            await self.take_back(group, Failure(Outcome(OutcomeKind.FAILED, "stopped"), is_touched=False))
             raise
+        return created
 
-    async def _create_successor(self, prepared: Prepared) -> str:
-        target, recreation = prepared.target, prepared.recreation
-        await self.engine.tag_image(
-            prepared.new_image, repository=target.reference.repository, tag=target.reference.tag_or_latest
-        )
-        name = prepared.temporary_name(Part.NEW)
+    async def _create_successor(self, group: PreparedGroup, member: Prepared, created: dict[str, str]) -> None:
+        target = member.target
+        if target.reference is not None:
+            await self.engine.tag_image(
+                member.new_image_id, repository=target.reference.repository, tag=target.reference.tag_or_latest
+            )
+        # Targets are created before those that need them, so that these can name the new ones.
+        recreation = self._preparation.recreation_with(member, group.neighbourhood.replacing(created))
+        name = member.temporary_name(Part.NEW)
         successor = await self.engine.create_container(name, recreation.request, platform=recreation.platform)
+        created[target.container_id] = successor
         for network, endpoint in recreation.extra_networks:
             await self.engine.connect_network(network, successor, endpoint)
-        if prepared.injected:
-            await carry_over(self.engine, target.container_id, successor, prepared.injected)
+        if member.injected:
+            await carry_over(self.engine, target.container_id, successor, member.injected)
         document = await self.engine.inspect_container(successor)
-        if document.get("Image") != prepared.new_image:
+        if document.get("Image") != member.new_image_id:
             raise EngineError("its tag was moved to another image at this moment; the next session looks again")
         situation = await self._steps.observe(target.name)
         if situation.old is not None or situation.bad is not None or situation.has_doubles:
-            raise _NotOursError(successor)
-        return successor
+            raise _NotOursError
 
-    async def _remove(self, successor: str) -> None:
+    async def _forget(self, group: PreparedGroup, created: dict[str, str]) -> None:
+        """Remove what was created, and nothing else: the names belong to another updater."""
         with anyio.move_on_after(CALL_SECONDS, shield=True):
-            try:
-                await self.engine.remove_container(successor, force=True)
-            except EngineError:
-                return  # recovery finds it by its name
+            for successor in reversed(created.values()):
+                try:
+                    await self.engine.remove_container(successor, force=True)
+                except EngineError:
+                    continue  # recovery finds it by its name
+        await self._untouch_tags(group)
 
-    async def _untouch_tag(self, prepared: Prepared) -> None:
+    async def _untouch_tags(self, group: PreparedGroup) -> None:
         with anyio.move_on_after(CALL_SECONDS, shield=True):
-            try:
-                await self._steps.restore_tag(
-                    prepared.target.reference, old_image=prepared.old_image, new_image=prepared.new_image
-                )
-            except EngineError:
-                return  # the container is as it was; the next session finds the tag and the container apart
+            for member in group.members:
+                if member.target.reference is None:
+                    continue
+                try:
+                    await self._steps.restore_tag(
+                        member.target.reference, old_image=member.old_image_id, new_image=member.new_image_id
+                    )
+                except EngineError:
+                    continue  # the container is as it was; the next session finds the tag and the container apart
+
+    async def _start_early(
+        self, group: PreparedGroup, successors: dict[str, str], slot: Slot
+    ) -> Outcome | Failure | None:
+        """Start the successor beside the predecessor, and wait until it is good. Cancelled, it is taken back."""
+        (member,) = group.members
+        try:
+            await self.engine.start_container(successors[member.target.container_id])
+            verdict = await self._steps.watch(successors[member.target.container_id], member.ran)
+        except EngineUnavailableError as error:
+            return Outcome(OutcomeKind.UNFINISHED, f"the new container could not be watched: {error}")
+        except EngineError as error:
+            reason = f"the new container did not start: {error}"
+            return Failure(Outcome(OutcomeKind.FAILED, reason, blame=blame_for(error)))
+        except anyio.get_cancelled_exc_class():
+            await self.take_back(group, Failure(Outcome(OutcomeKind.FAILED, "stopped"), is_touched=False))
+            raise
+        if isinstance(verdict, Bad):
+            return _failed_successor(group, 0, verdict)
+        slot.up()
+        return None
 
     # ---- the cut-over ------------------------------------------------------------------------------------------
 
-    async def _cut_over(self, prepared: Prepared, successor: str) -> Outcome | None:
-        order = CutOver(self._steps.stop_order(prepared.document), successor, prepared.ran, prepared.policy)
-        old = prepared.target.container_id
+    async def _cut_over(self, group: PreparedGroup, successors: dict[str, str]) -> Failure | None:
+        orders = [self._order_of(member, successors[member.target.container_id]) for member in group.members]
         renamed = is_starting = False
         try:
-            with anyio.fail_after(self._cut_over_budget(order), shield=True):
-                await self.engine.rename_container(old, prepared.temporary_name(Part.OLD, self.owner))
-                await self.engine.rename_container(successor, prepared.target.name)
-                renamed = True
-                await self._steps.make_way(order)
-                is_starting = True
-                await self._steps.start(order)
-                is_starting = False
-                await self._steps.neutralise(order)
+            with anyio.fail_after(self._cut_over_budget(orders), shield=True):
+                for member in group.members:
+                    old = member.target.container_id
+                    await self.engine.rename_container(old, member.temporary_name(Part.OLD, self.owner))
+                    await self.engine.rename_container(successors[old], member.target.name)
+                    renamed = True
+                for order in reversed(orders):
+                    await self._steps.make_way(order)
+                for order in orders:
+                    is_starting = True
+                    await self._steps.start(order)
+                    is_starting = False
+                    await self._steps.neutralise(order)
         except EngineError as error:
             blame = blame_for(error) if is_starting else Blame.HOST
-            reason = f"the new container did not start: {error}"
-            return await self._take_back(prepared, reason, blame, was_down=renamed)
+            return Failure(
+                Outcome(OutcomeKind.FAILED, f"the new container did not start: {error}", blame=blame), renamed
+            )
         except TimeoutError:
             reason = "the engine took too long to change over"
-            return await self._take_back(prepared, reason, Blame.HOST, was_down=renamed)
+            return Failure(Outcome(OutcomeKind.FAILED, reason, blame=Blame.HOST), renamed)
         return None
 
-    def _cut_over_budget(self, order: CutOver) -> float:
-        timeout = order.stop.timeout
-        patience = CALL_SECONDS if timeout is None or timeout < 0 else min(float(timeout), LONGEST_STOP_SECONDS)
-        return patience + STOP_EXTRA_SECONDS + 3 * CALL_SECONDS
+    def _order_of(self, member: Prepared, successor: str) -> CutOver:
+        return CutOver(self._steps.stop_order(member.document), successor, member.ran, member.policy)
+
+    def _cut_over_budget(self, orders: Sequence[CutOver]) -> float:
+        return sum(_patience(order.stop.timeout) + STOP_EXTRA_SECONDS + 3 * CALL_SECONDS for order in orders)
 
     # ---- after it ----------------------------------------------------------------------------------------------
 
-    async def _settle(self, prepared: Prepared, verdict: Good) -> Outcome:
-        notes = prepared.recreation.notes
+    async def _settle(self, group: PreparedGroup, verdict: Good) -> Outcome:
+        notes = tuple(note for member in group.members for note in member.recreation.notes)
         try:
-            with anyio.fail_after(CALL_SECONDS, shield=True):
-                await self.engine.remove_container(prepared.target.container_id)
+            with anyio.fail_after(CALL_SECONDS * len(group.members), shield=True):
+                # Dependents first: what a dead id in one of them meant, only its target's predecessor can tell.
+                for member in reversed(group.members):
+                    await self.engine.remove_container(member.target.container_id)
         except (EngineError, TimeoutError) as error:
             notes = (*notes, f"the old container is not removed yet, recovery does it: {error}")
         return Outcome(OutcomeKind.UPDATED, verdict.reason, notes)
 
-    async def _take_back(self, prepared: Prepared, reason: str, blame: Blame, *, was_down: bool) -> Outcome:
-        """Put the predecessor back, whatever state it is in. Not cancelled, and bounded."""
-        budget = 2 * self._cut_over_budget(
-            CutOver(self._steps.stop_order(prepared.document), "", prepared.ran, prepared.policy)
-        )
+    async def take_back(self, group: PreparedGroup, failure: Failure) -> Outcome:
+        """Put the predecessors back, whatever state they are in. Not cancelled, and bounded."""
+        reason = failure.outcome.reason
+        budget = 2 * self._cut_over_budget([self._order_of(member, "") for member in group.members])
         try:
             with anyio.fail_after(budget, shield=True):
-                restored = await self.restore(prepared.target.name, give_up=True)
+                restored = await self.restore(group.names, give_up=True)
                 if not restored.moves:
-                    await self._untouch_tag(prepared)
+                    await self._untouch_tags(group)
         except (EngineUnavailableError, TimeoutError) as error:
             text = f"{reason}; the engine went away, and recovery goes on as soon as it is back: {error}"
             return Outcome(OutcomeKind.UNFINISHED, text)
         except PredecessorLostError as error:
             return Outcome(OutcomeKind.LOST, f"{reason}; {error}")
         except EngineError as error:
-            return await self._not_put_back(prepared, reason, error)
-        kind = OutcomeKind.ROLLED_BACK if was_down else OutcomeKind.FAILED
-        return Outcome(kind, reason, restored.evidence, blame)
+            return await self._not_put_back(group, reason, error)
+        kind = OutcomeKind.ROLLED_BACK if failure.is_touched else OutcomeKind.FAILED
+        return replace(failure.outcome, kind=kind, detail=restored.evidence)
 
-    async def _not_put_back(self, prepared: Prepared, reason: str, error: EngineError) -> Outcome:
-        name = prepared.target.name
+    async def _not_put_back(self, group: PreparedGroup, reason: str, error: EngineError) -> Outcome:
         with anyio.move_on_after(CALL_SECONDS, shield=True):
-            try:
-                document = await self.engine.inspect_container(name)
-            except EngineError:
-                document = {}
-            if section(document, "State").get("Running"):
-                text = f"{reason}; {name} runs, and recovery clears up what could not be removed: {error}"
+            down = [member.target.name for member in group.members if not await self._is_as_it_ran(member)]
+            if not down:
+                names = " and ".join(group.names)
+                text = f"{reason}; {names} runs, and recovery clears up what could not be removed: {error}"
                 return Outcome(OutcomeKind.FAILED, text)
         return Outcome(OutcomeKind.LOST, f"{reason}; and the old container could not be put back: {error}")
 
+    async def _is_as_it_ran(self, member: Prepared) -> bool:
+        try:
+            document = await self.engine.inspect_container(member.target.name)
+        except EngineError:
+            return False
+        return bool(section(document, "State").get("Running")) or not member.target.is_up
+
     # ---- for recovery ------------------------------------------------------------------------------------------
 
-    async def restore(self, base: str, *, give_up: bool) -> Restored:
-        """Bring a name in order, looking afresh before each move. Raises EngineError when that fails repeatedly.
+    async def restore(self, bases: Sequence[str], *, give_up: bool, joined: frozenset[str] = frozenset()) -> Restored:
+        """Bring names in order together, targets first, looking afresh before each move.
 
-        Raises PredecessorLostError when only a failed successor could be brought up, or a person must decide.
+        `joined` are those whose successors others were settled on, so that they cannot go back. Raises EngineError when
+        it fails repeatedly, and PredecessorLostError when only a failed successor could be brought up, or a person
+        must decide.
         """
         moves: list[Move] = []
         evidence: tuple[str, ...] = ()
@@ -242,15 +363,15 @@ class Replacer:
         failures = 0
         while True:
             try:
-                situation = await self._steps.observe(base)
-                move = decide(situation, give_up=give_up or isinstance(verdict, Bad))
+                members = await self._steps.observe_all(bases, joined=joined)
+                move, concerned = decide_together(members, give_up=give_up or isinstance(verdict, Bad))
                 if move is Move.NOTHING:
                     return Restored(tuple(moves), evidence, verdict)
                 moves.append(move)
                 if move is Move.FORWARD:
-                    verdict = await self._steps.forward(situation)
+                    verdict = await self._steps.forward(concerned)
                 else:
-                    evidence = await self._move(move, situation) or evidence
+                    evidence = await self._move(move, concerned) or evidence
             except EngineError as error:
                 failures += 1
                 if failures >= UNDO_ATTEMPTS:
@@ -259,23 +380,34 @@ class Replacer:
                 give_up = give_up or not error.transient
                 await anyio.sleep(UNDO_PAUSE_SECONDS * failures)
 
-    async def _move(self, move: Move, situation: Situation) -> tuple[str, ...]:
-        match move:
-            case Move.DISCARD_NEW:
-                await self._steps.discard_new(situation)
-            case Move.PROMOTE_NEW:
-                await self._steps.promote_new(situation)
-            case Move.UNDO:
-                return await self._steps.undo(situation)
-            case Move.PROMOTE_BAD:
-                await self._steps.promote_bad(situation)
-                raise PredecessorLostError(
-                    f"the old container of {situation.base} was removed while it was being put back; "
-                    "the new one, which had failed, has the name now"
-                )
-            case _:
-                raise PredecessorLostError(
-                    f"somebody made a container {situation.base} while it was being replaced; "
-                    "look at the containers whose names begin with it"
-                )
-        return ()
+    async def _move(self, move: Move, concerned: Sequence[Situation]) -> tuple[str, ...]:
+        if move in (Move.UNDO, Move.DISCARD_NEW):
+            return await self._steps.undo(concerned)
+        situation = concerned[0]
+        if move is Move.PROMOTE_NEW:
+            await self._steps.promote_new(situation)
+            return ()
+        if move is Move.PROMOTE_BAD:
+            await self._steps.promote_bad(situation)
+            raise PredecessorLostError(
+                f"the old container of {situation.base} was removed while it was being put back; "
+                "the new one, which had failed, has the name now"
+            )
+        raise PredecessorLostError(
+            f"somebody made a container {situation.base} while it was being replaced; "
+            "look at the containers whose names begin with it"
+        )
+
+
+def _patience(timeout: int | None) -> float:
+    return CALL_SECONDS if timeout is None or timeout < 0 else min(float(timeout), LONGEST_STOP_SECONDS)
+
+
+def _untouched(outcome: Outcome) -> Failure:
+    return Failure(outcome, is_touched=False)
+
+
+def _failed_successor(group: PreparedGroup, index: int, verdict: Bad) -> Failure:
+    whose = "the new container" if len(group.members) == 1 else f"the new container of {group.names[index]}"
+    reason = f"{whose} failed: {verdict.reason}"
+    return Failure(Outcome(OutcomeKind.FAILED, reason, blame=verdict.blame))

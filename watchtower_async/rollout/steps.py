@@ -7,20 +7,26 @@ is finished by running it again. Rules for the order:
   set, which takes devices away from some runtimes;
 * a restarting container is stopped before it is renamed: engines before 28 refuse the other order;
 * at no moment do both containers carry a policy that would start them, and at most for one call neither does;
-* the predecessor is removed last, and a failed successor only when the predecessor is up.
+* the predecessor is removed last, and a failed successor only when the predecessor is up;
+* of containers that share namespaces, dependents stop first and targets start first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import anyio
 
 from watchtower_async.engine.client import Engine, JsonObject
 from watchtower_async.engine.inventory import read_container
 from watchtower_async.engine.spec_parts import labels_of, section
+from watchtower_async.engine.spec_relations import relations
 from watchtower_async.engine.temporary_name import Part, RestartPolicy, RunState, TemporaryName, read_policy
-from watchtower_async.errors import InvalidReferenceError, NoSuchObjectError
+from watchtower_async.engine.times import parse_time
+from watchtower_async.errors import EngineError, InvalidReferenceError, NoSuchObjectError
 from watchtower_async.images.reference import Reference, parse_reference
 from watchtower_async.rollout.health import Bad, Good, collect_evidence, watch_successor
 from watchtower_async.rollout.transitions import UP, Found, Situation, situations
@@ -28,6 +34,8 @@ from watchtower_async.rollout.transitions import UP, Found, Situation, situation
 STOP_SIGNAL_LABEL = "com.centurylinklabs.watchtower.stop-signal"
 HOLD_POLL_SECONDS = 0.5
 HOLD_MARGIN_SECONDS = 2.0
+HASTE_SECONDS = 4.0
+"""What a container that is being stopped still gets when we have to leave: Docker gives us ten seconds by default."""
 
 ALWAYS = RestartPolicy("always")
 NEVER = RestartPolicy("no")
@@ -57,12 +65,16 @@ class CutOver:
 class Steps:
     """Carries sequences out on one engine. Raises EngineError where a call fails."""
 
-    def __init__(self, *, engine: Engine, owner: str, stop_timeout: int, monitor: float) -> None:
-        """`stop_timeout` (seconds) is for containers that name none; `monitor` (seconds) is the monitor window."""
+    def __init__(self, *, engine: Engine, owner: str, stop_timeout: int, monitor: float, haste: anyio.Event) -> None:
+        """`stop_timeout` (seconds) is for containers that name none; `monitor` (seconds) is the monitor window.
+
+        From when `haste` is set on, what is begun is brought to an end within seconds.
+        """
         self._engine = engine
         self._owner = owner
         self._stop_timeout = stop_timeout
         self._monitor = monitor
+        self._haste = haste
 
     def stop_order(self, document: JsonObject) -> StopOrder:
         """Return how to stop an inspected container: its own time-out and signal come first."""
@@ -72,17 +84,19 @@ class Steps:
 
     # ---- forward -----------------------------------------------------------------------------------------------
 
-    async def cut_over(self, order: CutOver) -> None:
-        """Stop the predecessor and start the successor, which has the name already."""
-        await self.make_way(order)
-        await self.start(order)
-        await self.neutralise(order)
+    async def cut_over(self, orders: Sequence[CutOver]) -> None:
+        """Stop the predecessors and start the successors, which have the names already. Targets stand first."""
+        for order in reversed(orders):
+            await self.make_way(order)
+        for order in orders:
+            await self.start(order)
+            await self.neutralise(order)
 
     async def make_way(self, order: CutOver) -> None:
         """Stop the predecessor, so that the engine alone brings it up again until the successor has started."""
-        await self.stop(order.stop)
         if order.ran is RunState.STOPPED:
             return
+        await self.stop(order.stop)
         # Both are down now. If we never come back, `always` is what makes the engine bring a stopped container up.
         if order.first_start and order.policy not in (NEVER, ALWAYS):
             await self._engine.set_restart_policy(order.stop.container_id, ALWAYS.as_json())
@@ -101,60 +115,129 @@ class Steps:
         if order.ran is RunState.PAUSED:
             await self._engine.pause_container(order.successor_id)
 
-    async def watch(self, successor_id: str, ran: RunState) -> Good | Bad:
-        """Wait until it is known whether the successor is good."""
-        if ran is RunState.STOPPED:
-            return Good("it was not running before")
-        if ran is RunState.PAUSED:
-            return Good("it is paused, as before")
-        return await watch_successor(self._engine, successor_id, monitor=self._monitor)
+    async def watch(self, successor_id: str, ran: RunState, on_up: Callable[[], None] = lambda: None) -> Good | Bad:
+        """Wait until it is known whether the successor is good; tell when it runs, and is healthy if it has a check."""
+        if ran is RunState.RUNNING:
+            return await watch_successor(self._engine, successor_id, monitor=self._monitor, on_up=on_up)
+        on_up()
+        return Good("it was not running before" if ran is RunState.STOPPED else "it is paused, as before")
 
-    async def forward(self, situation: Situation) -> Good | Bad:
-        """Go on where somebody stopped: cut over if that is not done, watch, and remove the predecessor of a good one.
+    async def forward(self, members: Sequence[Situation]) -> Good | Bad:
+        """Go on where somebody stopped: cut over if that is not done, watch, and remove the predecessors of good ones.
 
-        The situation has both a successor under the name and a predecessor.
+        Each situation has a successor under the name and a predecessor. Targets stand first.
         """
+        orders = [await self._order_of(situation) for situation in members]
+        await self.cut_over(orders)
+        await self._rejoin([order.successor_id for order in orders])
+        verdict = await self._judge_all(members, orders)
+        if isinstance(verdict, Good):
+            for order in reversed(orders):
+                await self._engine.remove_container(order.stop.container_id)
+        return verdict
+
+    async def _order_of(self, situation: Situation) -> CutOver:
         old, successor, code = situation.old, situation.named, situation.code
         assert old is not None
         assert successor is not None
         assert code is not None
         document = await self._engine.inspect_container(old.id)
-        await self.cut_over(
-            CutOver(self.stop_order(document), successor.id, code.ran, code.policy, not successor.was_started)
-        )
-        verdict = await self.watch(successor.id, code.ran)
-        if isinstance(verdict, Good):
-            await self._engine.remove_container(old.id)
+        return CutOver(self.stop_order(document), successor.id, code.ran, code.policy, not successor.was_started)
+
+    async def watch_all(
+        self, watched: Sequence[tuple[str, RunState]], on_up: Callable[[], None] = lambda: None
+    ) -> tuple[int, Good | Bad]:
+        """Watch successors at once. Return a bad one's index and verdict as soon as there is one, else the first's.
+
+        `on_up` is told when all of them run, and are healthy where they have a check.
+        """
+        verdicts: dict[int, Good | Bad] = {}
+        waiting = set(range(len(watched)))
+        failure: EngineError | None = None
+
+        def is_up(index: int) -> None:
+            waiting.discard(index)
+            if not waiting:
+                on_up()
+
+        async def watch(index: int, successor: str, ran: RunState) -> None:
+            nonlocal failure
+            try:
+                verdicts[index] = await self.watch(successor, ran, lambda: is_up(index))
+            except EngineError as error:
+                failure = error
+            if failure is not None or isinstance(verdicts[index], Bad):
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for index, (successor, ran) in enumerate(watched):
+                group.start_soon(watch, index, successor, ran)
+        bad = next((index for index in sorted(verdicts) if isinstance(verdicts[index], Bad)), None)
+        if bad is not None:
+            return bad, verdicts[bad]
+        if failure is not None:
+            raise failure
+        return 0, verdicts[0]
+
+    async def _judge_all(self, members: Sequence[Situation], orders: Sequence[CutOver]) -> Good | Bad:
+        index, verdict = await self.watch_all([(order.successor_id, order.ran) for order in orders])
+        if isinstance(verdict, Bad) and any(situation.is_joined for situation in members):
+            # What lives in its namespaces is settled on it, so there is no way back for these alone.
+            return Good(f"{members[index].base} is kept, as others were settled on it, although {verdict.reason}")
         return verdict
+
+    async def _rejoin(self, ids: Sequence[str]) -> None:
+        """Restart what runs in a namespace that is gone, as its target was started after it. Targets stand first."""
+        started: dict[str, datetime] = {}
+        for identity in ids:
+            document = await self._engine.inspect_container(identity)
+            since = parse_time(str(section(document, "State").get("StartedAt") or ""))
+            if since is None or section(document, "State").get("Status") != "running":
+                continue
+            targets = [started[relation.target] for relation in relations(document) if relation.target in started]
+            if any(target > since for target in targets):
+                order = self.stop_order(document)
+                await self._engine.restart_container(identity, timeout=order.timeout)
+                since = datetime.now(UTC)
+            started[identity] = since
 
     # ---- back --------------------------------------------------------------------------------------------------
 
-    async def discard_new(self, situation: Situation) -> None:
-        """Remove a successor that was only created, and see that the predecessor is as it was."""
-        named, new, code = situation.named, situation.new, situation.code
-        assert named is not None
-        assert new is not None
-        assert code is not None
-        await self._bring_up(named.id, code)
-        await self._restore_tag(predecessor=named, successor=new)
-        await self._stop_if_up(await self._engine.inspect_container(new.id))
-        await self._engine.remove_container(new.id, force=True)
+    async def undo(self, members: Sequence[Situation]) -> tuple[str, ...]:
+        """Put the predecessors back under their names; return what failed successors left to understand it.
 
-    async def undo(self, situation: Situation) -> tuple[str, ...]:
-        """Put the predecessor back under its name; return what the failed successor left to understand it."""
-        predecessor, successor, code = situation.predecessor, situation.successor, situation.code
-        assert predecessor is not None
-        assert code is not None
-        if successor is not None:
-            await self._set_aside(successor, code)
-        await self._bring_up(predecessor.id, code, name=situation.base)
-        if predecessor.is_up and situation.new is None:
-            # The names had changed, so a stop may have been asked for. The engine goes on with one whose caller died.
-            await self._hold_up(predecessor.id, code)
+        Targets stand first. A successor that was only created is removed. All successors are set aside before the
+        first predecessor comes up, and nothing is removed before all of them have.
+        """
+        for situation in reversed(members):
+            if situation.successor is not None and situation.is_past_create:
+                assert situation.code is not None
+                await self._set_aside(situation.successor, situation.code)
+        for situation in members:
+            assert situation.code is not None
+            if situation.predecessor is not None:
+                name = situation.base if situation.is_past_create else None
+                await self._bring_up(situation.predecessor.id, situation.code, name=name)
+        await self._rejoin([found.id for situation in members if (found := situation.predecessor) is not None])
+        for situation in members:
+            if situation.predecessor is not None and situation.may_still_be_stopped:
+                assert situation.code is not None
+                await self._hold_up(situation.predecessor.id, situation.code)
+        evidence: list[str] = []
+        for situation in reversed(members):
+            evidence += await self._clear_away(situation)
+        return tuple(evidence)
+
+    async def _clear_away(self, situation: Situation) -> tuple[str, ...]:
+        """Remove the successor, and let the tag point to the predecessor's image again."""
+        predecessor, successor = situation.predecessor, situation.successor
         if successor is None:
             return ()
-        evidence = await collect_evidence(self._engine, successor.id)
-        await self._restore_tag(predecessor=predecessor, successor=successor)
+        evidence = await collect_evidence(self._engine, successor.id) if situation.is_past_create else ()
+        if predecessor is not None:
+            await self._restore_tag(predecessor=predecessor, successor=successor)
+        if not situation.is_past_create:
+            await self._stop_if_up(await self._engine.inspect_container(successor.id))
         await self._engine.remove_container(successor.id, force=True)
         return evidence
 
@@ -204,7 +287,7 @@ class Steps:
         document = await self._engine.inspect_container(container_id)
         timeout = self.stop_order(document).timeout
         deadline = anyio.current_time() + max(timeout or 0, 0) + HOLD_MARGIN_SECONDS
-        while anyio.current_time() < deadline:
+        while anyio.current_time() < deadline and not self._haste.is_set():
             document = await self._engine.inspect_container(container_id)
             if section(document, "State").get("Status") in ("exited", "created"):
                 await self._engine.start_container(container_id)
@@ -214,8 +297,23 @@ class Steps:
     # ---- shared ------------------------------------------------------------------------------------------------
 
     async def stop(self, order: StopOrder) -> None:
-        """Stop a container as its owner wants it stopped."""
-        await self._engine.stop_container(order.container_id, timeout=order.timeout, signal=order.signal)
+        """Stop a container as its owner wants it stopped; in haste, it is killed when it does not end soon."""
+        failure: EngineError | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._kill_in_haste, order.container_id)
+            try:
+                await self._engine.stop_container(order.container_id, timeout=order.timeout, signal=order.signal)
+            except EngineError as error:
+                failure = error
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _kill_in_haste(self, container_id: str) -> None:
+        await self._haste.wait()
+        await anyio.sleep(HASTE_SECONDS)
+        with suppress(EngineError):  # the stop itself tells what is wrong
+            await self._engine.kill_container(container_id)
 
     async def _stop_if_up(self, document: JsonObject) -> None:
         if section(document, "State").get("Status") in UP:
@@ -250,9 +348,13 @@ class Steps:
 
     async def observe(self, base: str) -> Situation:
         """Look at what there is under this name now."""
+        (situation,) = await self.observe_all([base])
+        return situation
+
+    async def observe_all(self, bases: Sequence[str], *, joined: frozenset[str] = frozenset()) -> list[Situation]:
+        """Look at what there is under these names now."""
         containers = [read_container(document) for document in await self._engine.list_containers()]
-        found = situations(containers).get(base)
-        if found is not None:
-            return found
-        named = next((item for item in containers if item.name == base), None)
-        return Situation(base, Found(named) if named is not None else None)
+        found = situations(containers)
+        named = {item.name: Found(item) for item in containers}
+        members = [found.get(base) or Situation(base, named.get(base)) for base in bases]
+        return [replace(member, is_joined=member.base in joined) for member in members]

@@ -15,7 +15,7 @@ leaves behind:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -77,6 +77,8 @@ class Situation:
     bad: Found | None = None
     has_doubles: bool = False
     """More than one container has the same part: two updaters worked here, or somebody renamed."""
+    is_joined: bool = False
+    """Others, whose own replacement is settled already, share the successor's namespaces or link to it."""
 
     @property
     def code(self) -> TemporaryName | None:
@@ -94,6 +96,17 @@ class Situation:
     def should_run(self) -> bool:
         """Say whether the container ran when the replacement began."""
         return self.code is not None and self.code.ran is not RunState.STOPPED
+
+    @property
+    def is_past_create(self) -> bool:
+        """Say whether the names have begun to change."""
+        return self.old is not None or self.bad is not None
+
+    @property
+    def may_still_be_stopped(self) -> bool:
+        """Say whether a stop of the predecessor may have been asked for that has not come to its end."""
+        predecessor = self.predecessor
+        return predecessor is not None and predecessor.is_up and self.is_past_create and self.new is None
 
     @property
     def predecessor(self) -> Found | None:
@@ -161,9 +174,37 @@ def _after_the_names_changed(situation: Situation, *, give_up: bool) -> Move:
     assert old is not None
     if named is None:
         return Move.UNDO  # the successor was removed by hand
+    if situation.is_joined:
+        return Move.FORWARD
     # A predecessor that runs while its successor is down was never stopped, or was brought up by an engine restart.
     lost_the_race = old.is_up and not named.is_up
     return Move.UNDO if give_up or (situation.should_run and lost_the_race) else Move.FORWARD
+
+
+_ALONE = (Move.PROMOTE_NEW, Move.PROMOTE_BAD)
+_BACK = frozenset({Move.UNDO, Move.DISCARD_NEW})
+
+
+def decide_together(members: Sequence[Situation], *, give_up: bool = False) -> tuple[Move, tuple[Situation, ...]]:
+    """Say what comes next for containers that are replaced together, and for which of them. Targets stand first.
+
+    They go on only where all of them have their names; otherwise all go back. What has lost its predecessor is dealt
+    with before the others, and what only a person can decide after them.
+    """
+    moves = {situation.base: decide(situation, give_up=give_up) for situation in members}
+    for move in _ALONE:
+        found = next((situation for situation in members if moves[situation.base] is move), None)
+        if found is not None:
+            return move, (found,)
+    in_doubt = tuple(situation for situation in members if moves[situation.base] is Move.ASK_A_PERSON)
+    concerned = tuple(item for item in members if moves[item.base] is Move.FORWARD or moves[item.base] in _BACK)
+    if concerned:
+        goes_on = not in_doubt and all(moves[situation.base] is Move.FORWARD for situation in concerned)
+        if goes_on:
+            return Move.FORWARD, concerned
+        are_new = all(moves[situation.base] is Move.DISCARD_NEW for situation in concerned)
+        return Move.DISCARD_NEW if are_new else Move.UNDO, concerned
+    return (Move.ASK_A_PERSON, in_doubt[:1]) if in_doubt else (Move.NOTHING, ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 A container has one entry in the quarantine of its host: the published digest that failed in it last. The entry ends
 when the tag points elsewhere or a person clears it; which of the two is for others to notice.
 
+When a tag was first seen to point to a digest is kept by image, not by host: a registry tells all of them the same.
+
 Everything is bounded, since nobody looks at it for years: when there are too many of a kind, the oldest go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -18,6 +20,8 @@ from watchtower_async.images.digest import Digest, parse_digest
 
 MOST_ENTRIES = 1000
 MOST_ROLLOUTS = 200
+MOST_SIGHTINGS = 2000
+DIGESTS_PER_IMAGE = 4
 DETAIL_LINES = 40
 TEXT_CHARACTERS = 1000
 DOCUMENT_CHARACTERS = 4 << 20
@@ -89,12 +93,28 @@ class StoredRollout:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """When we first saw a tag point to a digest."""
+
+    image: str
+    """The reference in full, with its tag."""
+    digest: Digest
+    since: datetime
+
+    @property
+    def key(self) -> tuple[str, Digest]:
+        """Return what there is one sighting of."""
+        return self.image, self.digest
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """Everything that is kept. Each change returns another value."""
 
     quarantine: Mapping[tuple[str, str], QuarantineEntry] = field(default_factory=dict)
     rollouts: Mapping[str, StoredRollout] = field(default_factory=dict)
+    sightings: Mapping[tuple[str, Digest], Sighting] = field(default_factory=dict)
 
     def with_entry(self, entry: QuarantineEntry) -> Contents:
         """Return the contents with this entry, in place of an older one for the same container."""
@@ -122,6 +142,25 @@ class Contents:
     def without_rollout(self, rollout_id: str) -> Contents:
         """Return the contents without this rollout."""
         return replace(self, rollouts={key: item for key, item in self.rollouts.items() if key != rollout_id})
+
+    def with_sightings(self, sightings: Iterable[Sighting]) -> Contents:
+        """Return the contents with these sightings; of two of the same the earlier counts."""
+        merged = dict(self.sightings)
+        for sighting in sightings:
+            known = merged.get(sighting.key)
+            if known is None or sighting.since < known.since:
+                merged[sighting.key] = sighting
+        return self if merged == self.sightings else replace(self, sightings=_bounded(merged))
+
+
+def _bounded(sightings: dict[tuple[str, Digest], Sighting]) -> dict[tuple[str, Digest], Sighting]:
+    # Several digests of one image, since mirrors that lag behind let a tag jump to and fro. Few of them, so that one
+    # that moves all the time does not drive out those that wait for their day.
+    by_image: dict[str, list[Sighting]] = {}
+    for sighting in sorted(sightings.values(), key=lambda item: item.since):
+        by_image.setdefault(sighting.image, []).append(sighting)
+    kept = {item.key: item for found in by_image.values() for item in found[-DIGESTS_PER_IMAGE:]}
+    return _newest(kept, MOST_SIGHTINGS, lambda item: item.since)
 
 
 def _newest(kept: dict[Key, Kept], most: int, age: Callable[[Kept], datetime]) -> dict[Key, Kept]:

@@ -20,7 +20,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from watchtower_async.state.contents import Contents, QuarantineEntry, StoredRollout, read_entry
+from watchtower_async.errors import InvalidReferenceError
+from watchtower_async.images.digest import parse_digest
+from watchtower_async.state.contents import Contents, QuarantineEntry, Sighting, StoredRollout, read_entry
 from watchtower_async.state.schema import NewerSchemaError, migrate, transaction
 
 FILE_NAME = "state.sqlite3"
@@ -75,6 +77,7 @@ class Database:
             if before is None:
                 self._connection.execute("DELETE FROM quarantine")
                 self._connection.execute("DELETE FROM rollouts")
+                self._connection.execute("DELETE FROM sightings")
                 before = Contents()
             gone, new = _difference(before.quarantine, after.quarantine)
             self._connection.executemany("DELETE FROM quarantine WHERE host = ? AND container = ?", gone)
@@ -92,6 +95,17 @@ class Database:
                     for item in (after.rollouts[key] for key in changed)
                 ],
             )
+            self._save_sightings(before, after)
+
+    def _save_sightings(self, before: Contents, after: Contents) -> None:
+        gone, new = _difference(before.sightings, after.sightings)
+        self._connection.executemany(
+            "DELETE FROM sightings WHERE image = ? AND digest = ?", [(image, str(digest)) for image, digest in gone]
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO sightings (image, digest, since) VALUES (?, ?, ?)",
+            [(item.image, str(item.digest), item.since.isoformat()) for item in (after.sightings[key] for key in new)],
+        )
 
     def close(self) -> None:
         """Close the file. The log beside it goes into it."""
@@ -179,7 +193,13 @@ def _read(connection: sqlite3.Connection) -> Contents:
     entries = [entry for row in rows if (entry := _entry_of(row)) is not None]
     stored = connection.execute("SELECT id, document, updated_at FROM rollouts").fetchall()
     rollouts = [item for row in stored if (item := _rollout_of(row)) is not None]
-    return Contents({entry.key: entry for entry in entries}, {item.id: item for item in rollouts})
+    noted = connection.execute("SELECT image, digest, since FROM sightings").fetchall()
+    sightings = [seen for row in noted if (seen := _sighting_of(row)) is not None]
+    return Contents(
+        quarantine={entry.key: entry for entry in entries},
+        rollouts={item.id: item for item in rollouts},
+        sightings={item.key: item for item in sightings},
+    )
 
 
 def _row_of(entry: QuarantineEntry) -> Row:
@@ -219,6 +239,18 @@ def _rollout_of(row: Row) -> StoredRollout | None:
     if moment.tzinfo is None or not isinstance(document, str) or not isinstance(rollout_id, str):
         return None
     return StoredRollout(id=rollout_id, document=document, updated_at=moment)
+
+
+def _sighting_of(row: Row) -> Sighting | None:
+    if not all(isinstance(value, str) for value in row):
+        return None
+    image, text, since = row
+    try:
+        digest = parse_digest(text)
+        moment = datetime.fromisoformat(since)
+    except (ValueError, InvalidReferenceError):
+        return None
+    return None if moment.tzinfo is None else Sighting(image=image, digest=digest, since=moment)
 
 
 def _difference(before: Mapping[Key, object], after: Mapping[Key, object]) -> tuple[list[Key], list[Key]]:

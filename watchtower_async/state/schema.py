@@ -36,6 +36,17 @@ STEPS: tuple[Step, ...] = (
         )
         """,
     ),
+    (
+        # `image` is a reference in full with its tag, `since` is RFC 3339 in UTC.
+        """
+        CREATE TABLE sightings (
+            image TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            since TEXT NOT NULL,
+            PRIMARY KEY (image, digest)
+        ) WITHOUT ROWID
+        """,
+    ),
 )
 
 

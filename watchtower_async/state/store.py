@@ -10,7 +10,7 @@ itself in memory. Nothing here is needed to bring a container in order after a c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,8 @@ from pathlib import Path
 import anyio
 
 from watchtower_async.credentials.worker import Worker
-from watchtower_async.state.contents import DOCUMENT_CHARACTERS, Contents, QuarantineEntry, StoredRollout
+from watchtower_async.images.digest import Digest
+from watchtower_async.state.contents import DOCUMENT_CHARACTERS, Contents, QuarantineEntry, Sighting, StoredRollout
 from watchtower_async.state.database import FILE_NAME, Database, UnreadableStateError, look, move_aside
 
 DEADLINE_SECONDS = 10.0
@@ -114,6 +115,19 @@ class StateStore:
         """Drop a rollout that is finished. One that is not there is forgotten already."""
         if rollout_id in self._contents.rollouts:
             await self._change(self._contents.without_rollout(rollout_id))
+
+    # ---- first seen --------------------------------------------------------------------------------------------
+
+    def first_seen(self, image: str, digest: Digest) -> datetime | None:
+        """Return when a tag was first seen to point to a digest, None where that was never noted."""
+        sighting = self._contents.sightings.get((image, digest))
+        return None if sighting is None else sighting.since
+
+    async def note_sightings(self, sightings: Iterable[Sighting]) -> None:
+        """Keep when tags were first seen; an earlier time that is known stays. Idempotent."""
+        contents = self._contents.with_sightings(sightings)
+        if contents is not self._contents:
+            await self._change(contents)
 
     # ---- the file ----------------------------------------------------------------------------------------------
 

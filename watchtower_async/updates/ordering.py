@@ -18,8 +18,11 @@ COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
 
 
-def dependencies(containers: Sequence[ContainerSummary]) -> dict[str, frozenset[str]]:
-    """Map each container's name to the names it depends on, those that exist on this engine."""
+def dependencies(containers: Sequence[ContainerSummary], *, use_compose: bool = True) -> dict[str, frozenset[str]]:
+    """Map each container's name to the names it depends on, those that exist on this engine.
+
+    `use_compose` says whether compose's `depends_on` counts.
+    """
     by_service: dict[tuple[str, str], list[str]] = {}
     for item in containers:
         key = (item.labels.get(COMPOSE_PROJECT, ""), item.labels.get(COMPOSE_SERVICE, ""))
@@ -27,8 +30,9 @@ def dependencies(containers: Sequence[ContainerSummary]) -> dict[str, frozenset[
     names_by_id = {item.id: item.name for item in containers}
     linked = _link_targets(containers)
     known = {item.name for item in containers}
+    services = by_service if use_compose else {}
     return {
-        item.name: (frozenset(_targets(item, by_service, names_by_id, linked)) & known) - {item.name}
+        item.name: (frozenset(_targets(item, services, names_by_id, linked)) & known) - {item.name}
         for item in containers
     }
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from watchtower_async.engine.temporary_name import RunState
 from watchtower_async.images.digest import Digest
 from watchtower_async.images.reference import Reference
+from watchtower_async.state.contents import Sighting
 from watchtower_async.updates.reason import Reason, ReasonCode
 from watchtower_async.updates.staleness import Freshness, Verdict
 
-HIDDEN_FROM_PEOPLE = frozenset({ReasonCode.NOT_RUNNING, ReasonCode.NOT_NAMED})
+HIDDEN_FROM_PEOPLE = frozenset({ReasonCode.NOT_RUNNING, ReasonCode.NOT_NAMED, ReasonCode.IMAGE_NOT_NAMED})
 """Containers left alone for these reasons are in the JSON form only: nobody asked for them."""
 
 
@@ -44,6 +47,14 @@ class PlanItem:
     reference: Reference | None = None
     notes: tuple[str, ...] = ()
     asked_through_engine: bool = False
+    local_image: str | None = None
+    """The engine's id of the image to move to where nothing may be pulled; the digests are image ids then."""
+    ran: RunState = RunState.RUNNING
+    """How the container ran when the plan was made."""
+    starts: bool = True
+    """Whether the successor is started."""
+    held_until: datetime | None = None
+    """When the cooldown ends, where that is what holds the container back."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the form for programs."""
@@ -70,6 +81,8 @@ class UpdatePlan:
     """What recovery found left over from an interrupted replacement."""
     problems: tuple[str, ...] = ()
     """What went wrong beside single containers, such as a broken credential file."""
+    sightings: tuple[Sighting, ...] = ()
+    """Since when the published images of containers with a cooldown are known; to be noted, or no wait ever ends."""
 
     @property
     def updates(self) -> tuple[PlanItem, ...]:

@@ -1,13 +1,14 @@
-"""From an engine's inventory to a complete plan. Reads only; nothing is pulled or touched.
+"""From an engine's inventory to a complete plan. Reads only; nothing is pulled, touched or noted.
 
 Engine calls: one inspect per container that is stale or listed by image id, one per distinct
-old image of the stale ones.
+old image of the stale ones. A registry is asked for an image's date only where a cooldown is over without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import anyio
 
@@ -22,13 +23,23 @@ from watchtower_async.images.manifest import is_index_type
 from watchtower_async.images.platform import Platform, normalise
 from watchtower_async.images.reference import Reference, is_image_id
 from watchtower_async.registry.client import Published
+from watchtower_async.state.contents import Sighting
+from watchtower_async.updates.cooldown import FirstSeen, date_note, sight, wait_for
 from watchtower_async.updates.ordering import dependencies, find_cycles, in_order
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan, action_for
 from watchtower_async.updates.reach import out_of_reach, sharers_listed
 from watchtower_async.updates.reason import Reason, ReasonCode
 from watchtower_async.updates.scanner import Answer, Scanner, Unanswered, reason_for
-from watchtower_async.updates.selection import LeftAlone, SelectionPolicy, Watched, select
-from watchtower_async.updates.staleness import Checkable, Freshness, Verdict, checkable, judge, judge_platform
+from watchtower_async.updates.selection import ImageFilter, LeftAlone, SelectionPolicy, Watched, original_image, select
+from watchtower_async.updates.staleness import (
+    Checkable,
+    Freshness,
+    Verdict,
+    checkable,
+    judge,
+    judge_local,
+    judge_platform,
+)
 
 ENGINE_READS_AT_ONCE = 8
 
@@ -44,11 +55,29 @@ class _Judged:
     image_text: str
     verdict: Verdict
     checked: Checkable | None = None
+    local: Reference | None = None
+    """What was looked for on the engine, where no registry may be asked."""
     published: Published | None = None
     document: JsonObject | None = None
     """The container's own, where it was needed before."""
     refusal: Refusal | None = None
     notes: tuple[str, ...] = ()
+    sighting: Sighting | None = None
+    held_until: datetime | None = None
+
+    @property
+    def reference(self) -> Reference | None:
+        """Return the reference whose tag counts, if there is one."""
+        return self.checked.reference if self.checked is not None else self.local
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What is the same for all containers of one plan."""
+
+    inventory: Inventory
+    neighbourhood: Neighbourhood
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +90,7 @@ class Focus:
 
     def narrow(self, judged: Iterable[_Judged]) -> list[_Judged]:
         """Return the containers with these images, in the order in which to ask for them."""
-        found = [(item.checked.reference, item) for item in judged if item.checked is not None]
+        found = [(item.reference, item) for item in judged if item.reference is not None]
         included = [pair for pair in found if self.includes(pair[0])]
         return [item for _, item in sorted(included, key=lambda pair: pair[0] not in self.first)]
 
@@ -73,11 +102,24 @@ _ImageText = tuple[Watched, str | Verdict, JsonObject | None]
 class Planner:
     """Makes the plan of one engine."""
 
-    def __init__(self, *, engine: Engine, scanner: Scanner, policy: SelectionPolicy, facts: EngineFacts) -> None:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        scanner: Scanner,
+        policy: SelectionPolicy,
+        facts: EngineFacts,
+        first_seen: FirstSeen | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Who carries a plan out notes its sightings where `first_seen` finds them; without it all images are new."""
         self._engine = engine
         self._scanner = scanner
         self._policy = policy
+        self._image_filter = ImageFilter(policy)
         self._facts = facts
+        self._first_seen = first_seen
+        self._clock = clock
         self._reads = anyio.CapacityLimiter(ENGINE_READS_AT_ONCE)
 
     async def make(
@@ -94,7 +136,7 @@ class Planner:
         `quarantined` are images that failed in a container; they are not tried in it again.
         """
         selection = select(inventory, self._policy)
-        graph = dependencies(inventory.containers)
+        graph = self._graph(inventory)
         watched, in_cycles = _without_cycles(selection.watched, graph)
         judged = [_held_back(item, quarantined) for item in await self._judge_all(watched, inventory, focus)]
         stale = [item for item in judged if item.verdict.is_stale]
@@ -103,14 +145,24 @@ class Planner:
         items = [_item_of(item) for item in (*others, *examined)]
         if focus is None:
             items += [_left_alone_item(item) for item in (*selection.left_alone, *in_cycles)]
-        return UpdatePlan(engine=self._engine.name, items=_arranged(items, graph), repairs=repairs, problems=problems)
+        sightings = dict.fromkeys(item.sighting for item in examined if item.sighting is not None)
+        return UpdatePlan(
+            engine=self._engine.name,
+            items=_arranged(items, graph),
+            repairs=repairs,
+            problems=problems,
+            sightings=tuple(sightings),
+        )
 
     async def uses(self, inventory: Inventory) -> tuple[Use, ...]:
         """Return what a session asks registries for, and for which containers. Raises EngineUnavailableError."""
         selection = select(inventory, self._policy)
-        watched, _ = _without_cycles(selection.watched, dependencies(inventory.containers))
+        watched, _ = _without_cycles(selection.watched, self._graph(inventory))
         identified = await self._identify_all(watched, inventory)
         return tuple(Use(item.watched.container.name, item.checked.reference) for item in identified if item.checked)
+
+    def _graph(self, inventory: Inventory) -> dict[str, frozenset[str]]:
+        return dependencies(inventory.containers, use_compose=self._policy.use_compose_depends_on)
 
     async def _judge_all(self, watched: Iterable[Watched], inventory: Inventory, focus: Focus | None) -> list[_Judged]:
         first = await self._identify_all(watched, inventory)
@@ -128,7 +180,15 @@ class Planner:
             if isinstance(text, Verdict):
                 first.append(_Judged(item, item.container.image_text, text))
                 continue
+            unwanted = self._image_filter.reason_against(text)
+            if unwanted is not None:
+                first.append(_Judged(item, text, Verdict(Freshness.NOT_CHECKED, unwanted)))
+                continue
             image = text, item.container.image_id
+            if item.no_pull:
+                local, verdict = judge_local(*image, inventory)
+                first.append(_Judged(item, text, verdict, local=local, document=document))
+                continue
             check = checks.get(image) or checks.setdefault(image, checkable(*image, inventory))
             if isinstance(check, Verdict):
                 first.append(_Judged(item, text, check))
@@ -138,10 +198,10 @@ class Planner:
 
     async def _image_texts(self, watched: Iterable[Watched]) -> list[_ImageText]:
         # The engine lists a container by image id as soon as its tag has moved on locally; inspect keeps the name.
-        given = list(watched)
-        by_id = [item for item in given if is_image_id(item.container.image_text, item.container.image_id)]
+        given = [(item, original_image(item.container.labels) or item.container.image_text) for item in watched]
+        by_id = [item for item, text in given if is_image_id(text, item.container.image_id)]
         found = {item.container.id: text for item, text in zip(by_id, await each(by_id, self._inspect), strict=True)}
-        return [found.get(item.container.id) or (item, item.container.image_text, None) for item in given]
+        return [found.get(item.container.id) or (item, text, None) for item, text in given]
 
     async def _inspect(self, item: Watched) -> _ImageText:
         document = await self._read(self._engine.inspect_container, item.container.id)
@@ -150,7 +210,7 @@ class Planner:
         return item, str((document.get("Config") or {}).get("Image") or item.container.image_text), document
 
     async def _examine_all(self, stale: list[_Judged], inventory: Inventory) -> list[_Judged]:
-        neighbourhood = Neighbourhood(inventory.containers)
+        surroundings = _Round(inventory, Neighbourhood(inventory.containers), self._clock())
         image_ids = dict.fromkeys(item.watched.container.image_id for item in stale)
 
         async def inspect(image_id: str) -> tuple[str, JsonObject | Reason]:
@@ -160,20 +220,21 @@ class Planner:
 
         async def examine(item: _Judged) -> _Judged:
             old_image = old_images[item.watched.container.image_id]
-            return await self._examine(item, old_image, neighbourhood, inventory)
+            return await self._examine(item, old_image, surroundings)
 
         return await each(stale, examine)
 
-    async def _examine(
-        self, item: _Judged, old_image: JsonObject | Reason, neighbourhood: Neighbourhood, inventory: Inventory
-    ) -> _Judged:
-        """Look closer at a stale container: is it stale for its platform, and can it be re-created as it is?"""
+    async def _examine(self, item: _Judged, old_image: JsonObject | Reason, surroundings: _Round) -> _Judged:
+        """Look closer at a stale container: is it stale for its platform, old enough, and can it be re-created?"""
         container = item.document or await self._read(self._engine.inspect_container, item.watched.container.id)
         if isinstance(container, Reason):
             return replace(item, verdict=_unreadable(container))
         if isinstance(old_image, Reason):
             return replace(item, verdict=replace(_unreadable(old_image), published=item.verdict.published))
-        item = replace(item, verdict=await self._platform_verdict(item, old_image))
+        platform = self._platform_of(old_image)
+        item = replace(item, verdict=await self._platform_verdict(item, platform))
+        if item.verdict.is_stale:
+            item = await self._cooled_down(item, platform, surroundings.now)
         if not item.verdict.is_stale:
             return item
         result = recreate(
@@ -181,16 +242,54 @@ class Planner:
             old_image=old_image,
             new_image=None,
             engine=self._facts,
-            neighbourhood=neighbourhood,
+            neighbourhood=surroundings.neighbourhood,
         )
         if isinstance(result, Refusal):
             return replace(item, refusal=result)
-        reasons = out_of_reach(result, sharers_listed(item.watched.container, inventory.containers))
-        return replace(item, notes=result.notes, refusal=Refusal(reasons) if reasons else None)
+        reasons = out_of_reach(result, sharers_listed(item.watched.container, surroundings.inventory.containers))
+        return replace(item, notes=(*item.notes, *result.notes), refusal=Refusal(reasons) if reasons else None)
 
-    async def _platform_verdict(self, item: _Judged, old_image: JsonObject) -> Verdict:
-        assert item.published is not None
-        assert item.checked is not None
+    async def _cooled_down(self, item: _Judged, platform: Platform, now: datetime) -> _Judged:
+        """Hold a container back whose new image is too young, and say since when that is known."""
+        delay = item.watched.cooldown
+        if not delay or item.watched.monitor_only or item.published is None:
+            return item
+        image, digest = str(item.published.reference), item.published.digest
+        known = None if self._first_seen is None else self._first_seen.first_seen(image, digest)
+        seen = sight(image, digest, known, now)
+        wait = wait_for(delay, seen, created=None, now=now)
+        created = None
+        if wait is None:
+            created = await self._scanner.created(item.published, self._dated_platform(platform))
+            wait = wait_for(delay, seen, created=created, now=now)
+        if wait is not None:
+            verdict = replace(item.verdict, freshness=Freshness.NOT_CHECKED, reason=wait.reason)
+            return replace(item, verdict=verdict, sighting=seen, held_until=wait.until)
+        note = date_note(created, now)
+        return replace(item, sighting=seen, notes=(*item.notes, note) if note else item.notes)
+
+    def _dated_platform(self, running: Platform) -> Platform:
+        policy = self._policy
+        if not (policy.cooldown_os or policy.cooldown_architecture or policy.cooldown_variant):
+            return running
+        given = Platform(
+            os=policy.cooldown_os or running.os,
+            architecture=policy.cooldown_architecture or running.architecture,
+            variant=policy.cooldown_variant or ("" if policy.cooldown_architecture else running.variant),
+        )
+        return normalise(given)
+
+    def _platform_of(self, image: JsonObject) -> Platform:
+        platform = Platform(
+            os=str(image.get("Os") or "linux"),
+            architecture=str(image.get("Architecture") or self._engine.info.architecture),
+            variant=str(image.get("Variant") or ""),
+        )
+        return normalise(platform)
+
+    async def _platform_verdict(self, item: _Judged, platform: Platform) -> Verdict:
+        if item.published is None or item.checked is None:
+            return item.verdict
         if item.published.media_type and not is_index_type(item.published.media_type):
             return item.verdict
         index = await self._scanner.index_of(item.published)
@@ -198,12 +297,7 @@ class Planner:
             return item.verdict
         if isinstance(index, Unanswered):
             return Verdict(Freshness.UNKNOWN, index.reason, item.verdict.running, item.verdict.published)
-        platform = Platform(
-            os=str(old_image.get("Os") or "linux"),
-            architecture=str(old_image.get("Architecture") or self._engine.info.architecture),
-            variant=str(old_image.get("Variant") or ""),
-        )
-        return judge_platform(item.checked, published=item.published.digest, index=index, platform=normalise(platform))
+        return judge_platform(item.checked, published=item.published.digest, index=index, platform=platform)
 
     async def _read(self, call: Callable[[str], Awaitable[JsonObject]], key: str) -> JsonObject | Reason:
         try:
@@ -261,18 +355,23 @@ def _without_cycles(
 
 def _item_of(judged: _Judged) -> PlanItem:
     action = action_for(judged.verdict, monitor_only=judged.watched.monitor_only, refused=judged.refusal is not None)
+    reference = judged.reference
     return PlanItem(
         container_id=judged.watched.container.id,
         name=judged.watched.container.name,
-        image=judged.checked.reference.familiar if judged.checked else judged.image_text,
+        image=reference.familiar if reference else judged.image_text,
         image_id=judged.watched.container.image_id,
         action=action,
         reason=_shown_reason(judged, action),
         running=judged.verdict.running,
         published=judged.verdict.published,
-        reference=judged.checked.reference if judged.checked else None,
-        notes=judged.notes,
+        reference=reference,
+        notes=(*judged.watched.notes, *judged.notes),
         asked_through_engine=judged.published is not None and judged.published.through_engine,
+        local_image=str(judged.verdict.published) if judged.local and action is Action.UPDATE else None,
+        ran=judged.watched.ran,
+        starts=judged.watched.starts,
+        held_until=judged.held_until,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Protocol
 
 import anyio
@@ -31,6 +32,7 @@ from watchtower_async.errors import (
 )
 from watchtower_async.images.digest import Digest, parse_digest
 from watchtower_async.images.manifest import Index
+from watchtower_async.images.platform import Platform
 from watchtower_async.images.reference import Reference, is_loopback_host
 from watchtower_async.registry.client import Published
 from watchtower_async.updates.reason import Reason, ReasonCode
@@ -60,6 +62,16 @@ class Registries(Protocol):
         """Return the index with this digest, None where the digest is that of a single manifest."""
 
 
+class ImageDates(Protocol):
+    """Who knows when an image was built."""
+
+    async def fetch_created(self, reference: Reference, digest: Digest, platform: Platform) -> datetime | None:
+        """Return when the image behind a digest was built for a platform, None where it does not say.
+
+        Raises RegistryError or CredentialError.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Unanswered:
     """Nobody could say what the tag points to."""
@@ -76,13 +88,20 @@ class Scanner:
     """Asks the questions of one engine's containers."""
 
     def __init__(
-        self, *, registries: Registries, engine: Engine, credentials: CredentialSource, shares_loopback: bool
+        self,
+        *,
+        registries: Registries,
+        engine: Engine,
+        credentials: CredentialSource,
+        shares_loopback: bool,
+        dates: ImageDates | None = None,
     ) -> None:
-        """`shares_loopback` says whether our loopback is the engine's."""
+        """`shares_loopback` says whether our loopback is the engine's. Without `dates` no image's age is known."""
         self._registries = registries
         self._engine = engine
         self._credentials = credentials
         self._shares_loopback = shares_loopback
+        self._dates = dates
 
     async def scan(self, references: Iterable[Reference]) -> Mapping[Reference, Answer]:
         """Answer each distinct reference once. Never raises for a single one."""
@@ -117,6 +136,15 @@ class Scanner:
             return await self._registries.fetch_index(published.reference, published.digest)
         except WatchtowerError as error:
             return Unanswered(reason_for(error))
+
+    async def created(self, published: Published, platform: Platform) -> datetime | None:
+        """Return when the image behind an answer was built, None where that cannot be known. Costs a few requests."""
+        if self._dates is None or published.through_engine:
+            return None
+        try:
+            return await self._dates.fetch_created(published.reference, published.digest, platform)
+        except WatchtowerError:
+            return None  # it is not needed to decide, only to wait longer where it is late
 
     async def _ask_engine(self, reference: Reference, unreachable: RegistryUnavailableError | None) -> Answer:
         try:

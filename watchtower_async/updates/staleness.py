@@ -18,6 +18,8 @@ from watchtower_async.images.platform import Platform, choose_manifest
 from watchtower_async.images.reference import Reference, is_image_id, parse_reference, repo_digest_matches
 from watchtower_async.updates.reason import Reason, ReasonCode
 
+_FORGOTTEN = Reason(ReasonCode.IMAGE_UNKNOWN, "the engine no longer knows the image it runs")
+
 
 class Freshness(StrEnum):
     """What a check found."""
@@ -55,6 +57,44 @@ class Checkable:
 
 def checkable(image_text: str, image_id: str, inventory: Inventory) -> Checkable | Verdict:
     """Say what to ask a registry for a container, or why nothing is asked."""
+    reference = _followed(image_text, image_id)
+    if isinstance(reference, Verdict):
+        return reference
+    image = inventory.images.get(image_id)
+    if image is None:
+        return Verdict(Freshness.UNKNOWN, _FORGOTTEN)
+    running = running_digests(image, reference)
+    if not running and not uses_containerd_store(inventory):
+        return _not_checked(ReasonCode.LOCAL_IMAGE, "local image: it was not pulled from this name")
+    digest = _as_digest(image.id)
+    own = frozenset({digest} if digest is not None else ())
+    return Checkable(reference, running | own, shown=min(running or own, key=str, default=None))
+
+
+def judge_local(image_text: str, image_id: str, inventory: Inventory) -> tuple[Reference | None, Verdict]:
+    """Judge a container by the image that its tag names on the engine now; the reference is that tag's.
+
+    Image ids are compared with image ids, and stand in the verdict for the digests. A local build has no others.
+    """
+    reference = _followed(image_text, image_id)
+    if isinstance(reference, Verdict):
+        return None, reference
+    named = _named_here(reference, inventory)
+    running = _as_digest(image_id)
+    if named is None:
+        text = f"no image on the engine is tagged {reference.familiar}, and no-pull forbids to ask its registry"
+        return reference, Verdict(Freshness.UNKNOWN, Reason(ReasonCode.IMAGE_UNKNOWN, text), running)
+    if named.id == image_id:
+        reason = Reason(ReasonCode.UP_TO_DATE, "runs the image that its tag names on the engine; no-pull")
+        return reference, Verdict(Freshness.FRESH, reason, running, running)
+    if image_id not in inventory.images:
+        return reference, Verdict(Freshness.UNKNOWN, _FORGOTTEN, running)
+    reason = Reason(ReasonCode.NEWER_IMAGE, "its tag names another image on the engine; no-pull")
+    return reference, Verdict(Freshness.STALE, reason, running, _as_digest(named.id))
+
+
+def _followed(image_text: str, image_id: str) -> Reference | Verdict:
+    """Return the reference whose tag a container follows, or why it follows none."""
     if is_image_id(image_text, image_id):
         return _not_checked(ReasonCode.NO_REFERENCE, "was started from an image id, not from a name with a tag")
     try:
@@ -63,16 +103,13 @@ def checkable(image_text: str, image_id: str, inventory: Inventory) -> Checkable
         return _not_checked(ReasonCode.NO_REFERENCE, f"its image name is not a valid reference: {error}")
     if reference.is_pinned:
         return _not_checked(ReasonCode.PINNED, "pinned by digest", running=reference.digest)
-    image = inventory.images.get(image_id)
-    if image is None:
-        return Verdict(
-            Freshness.UNKNOWN, Reason(ReasonCode.IMAGE_UNKNOWN, "the engine no longer knows the image it runs")
-        )
-    running = running_digests(image, reference)
-    if not running and not uses_containerd_store(inventory):
-        return _not_checked(ReasonCode.LOCAL_IMAGE, "local image: it was not pulled from this name")
-    own = _id_as_digest(image)
-    return Checkable(reference, running | own, shown=min(running or own, key=str, default=None))
+    return reference
+
+
+def _named_here(reference: Reference, inventory: Inventory) -> ImageSummary | None:
+    # Docker lists a tag in its familiar form, Podman in full.
+    forms = {reference.familiar, str(reference)}
+    return next((image for image in inventory.images.values() if not forms.isdisjoint(image.repo_tags)), None)
 
 
 def _not_checked(code: ReasonCode, text: str, running: Digest | None = None) -> Verdict:
@@ -92,11 +129,11 @@ def uses_containerd_store(inventory: Inventory) -> bool:
     )
 
 
-def _id_as_digest(image: ImageSummary) -> frozenset[Digest]:
+def _as_digest(image_id: str) -> Digest | None:
     try:
-        return frozenset({parse_digest(image.id)})
+        return parse_digest(image_id)
     except InvalidReferenceError:
-        return frozenset()
+        return None
 
 
 def judge(checked: Checkable, *, published: Digest) -> Verdict:

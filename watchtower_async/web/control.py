@@ -1,6 +1,6 @@
 """The control socket: a unix socket of mode 0600 that only this user can reach, so it needs no token.
 
-It now answers health and the quarantine; the whole API follows. Who holds it is *the* updater of this state directory:
+It answers health and all that the API offers. Who holds it is *the* updater of this state directory:
 a second process with the same directory goes on without one and says so.
 """
 
@@ -9,15 +9,16 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from watchtower_async.web.health_check import SOCKET_NAME
+from watchtower_async.web.route import Routes
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -51,19 +52,15 @@ class ControlSocket:
         return self.problem is None
 
 
-class Routes(Protocol):
-    """Answers of one subject."""
-
-    def add_to(self, router: web.UrlDispatcher) -> None:
-        """Add the routes."""
+HealthSource = Callable[[], Health | Awaitable[Health]]
 
 
 @asynccontextmanager
-async def serve_control_socket(
-    directory: Path, health: Callable[[], Health], *routes: Routes
-) -> AsyncIterator[ControlSocket]:
+async def serve_control_socket(directory: Path, health: HealthSource, *routes: Routes) -> AsyncIterator[ControlSocket]:
     """Answer on the control socket while the context is open. A socket that cannot be had is a value, not an error."""
     from aiohttp import web  # noqa: PLC0415 - a plan needs no server
+
+    from watchtower_async.web.application import SERVER_LOGGER  # noqa: PLC0415
 
     path = directory / SOCKET_NAME
     try:
@@ -81,7 +78,11 @@ async def serve_control_socket(
         yield ControlSocket(path, f"the control socket {path} cannot be opened: {error.strerror or error}")
         return
     runner = web.AppRunner(
-        _application(health, routes), handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+        _application(health, routes),
+        handle_signals=False,
+        access_log=None,
+        logger=SERVER_LOGGER,
+        shutdown_timeout=SHUTDOWN_SECONDS,
     )
     try:
         await runner.setup()
@@ -141,16 +142,18 @@ def _bind(path: Path) -> socket.socket:
     return listening
 
 
-def _application(health: Callable[[], Health], routes: Iterable[Routes]) -> web.Application:
+def _application(health: HealthSource, routes: Iterable[Routes]) -> web.Application:
     from aiohttp import web  # noqa: PLC0415
+
+    from watchtower_async.web.application import make_application  # noqa: PLC0415 - it loads the server
 
     async def answer_health(_request: web.Request) -> web.Response:
         state = health()
+        if not isinstance(state, Health):
+            state = await state
         body = {"status": "ok" if state.is_well else "failing", **state.detail}
         return web.json_response(body, status=200 if state.is_well else 503)
 
-    application = web.Application()
+    application = make_application([route for item in routes for route in item.routes])
     application.router.add_get("/health", answer_health)
-    for item in routes:
-        item.add_to(application.router)
     return application

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 JsonObject = dict[str, Any]
 
 DEFAULT_CHECK: JsonObject = {"Test": ["CMD", "/bin/check"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What a command does that is run inside a container."""
+
+    exit_code: int = 0
+    output: tuple[tuple[int, str], ...] = ()
+    """What it writes at once, by stream: 1 is the standard output, 2 is for errors."""
+    seconds: float = 0.0
+    """How long it takes; `math.inf` hangs."""
+    cannot_be_ended: bool = False
+    """It hides from whoever looks for it inside the container."""
+    keeps_output_open: bool = False
+    """A child of it lives on and does not close the output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,9 @@ class Behaviour:
     stop_seconds: float = 0.0
     """How long it needs to end after the stop signal."""
     stop_exit_code: int = 0
+    commands: Mapping[str, Command] = field(default_factory=dict)
+    """What can be run inside, by the text for the shell or by the words of a command."""
+    has_shell: bool = True
     log: str = ""
     error_log: str = ""
 

@@ -30,10 +30,18 @@ class Health:
 
 @dataclass(slots=True)
 class Pending:
-    """A start that takes a while."""
+    """A start or restart that takes a while."""
 
     done: anyio.Event = field(default_factory=anyio.Event)
     error: EngineRefusal | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Namespace:
+    """What the process of one container brought up with it and others can join. Each start makes a new one."""
+
+    is_alive: bool = True
+    """Whether the process for which it was made runs. Who joined the network of one that has ended is cut off."""
 
 
 @dataclass(slots=True)
@@ -60,6 +68,8 @@ class Container:
     """Anonymous volumes that were made for it."""
     endpoints: dict[str, Endpoint]
     links: list[Link]
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    """Those in which its process lives, or lived at last: by `NetworkMode`, `PidMode` and `IpcMode`."""
     running: bool = False
     """Also between two attempts of a restart loop, and while it is paused."""
     paused: bool = False
@@ -87,6 +97,8 @@ class Container:
     timers: Timers = field(default_factory=Timers)
     down: anyio.Event = field(default_factory=anyio.Event)
     pending_start: Pending | None = None
+    pending_restart: Pending | None = None
+    """It is to be started as soon as it is down."""
 
     @property
     def short_id(self) -> str:
@@ -123,6 +135,13 @@ class Container:
     def is_up(self) -> bool:
         """Say whether its process runs now."""
         return self.running and not self.restarting
+
+    def forget_restart(self) -> None:
+        """Nobody starts it any more once it is down."""
+        if self.pending_restart is not None:
+            self.pending_restart.error = EngineRefusal(409, "container is marked for removal and cannot be started")
+            self.pending_restart.done.set()
+            self.pending_restart = None
 
     def document(self, names: Mapping[str, str]) -> JsonObject:
         """Return the container as inspect shows it. `names` tells the keys of endpoints whose network has an id."""

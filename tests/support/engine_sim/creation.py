@@ -37,7 +37,9 @@ def create(world: World, name: str, request: JsonObject, platform: str | None = 
     _resolve_namespaces(world, host)
     _fill_host(world, host)
     mode = str(host["NetworkMode"])
-    config["Hostname"] = _host_name(world, str(request.get("Hostname") or ""), identity, mode)
+    # With the network of another container, the names are set at the start.
+    config["Hostname"] = str(request.get("Hostname") or "") or (world.host_name if mode == "host" else identity[:12])
+    config.setdefault("Domainname", "")
     endpoints = {} if mode.startswith("container:") else _endpoints(world, request, mode)
     _place_mac(world, config, endpoints, mode)
     mounts = [
@@ -130,11 +132,18 @@ def _image(world: World, text: str, platform: str | None) -> Image:
 
 
 def _resolve_namespaces(world: World, host: JsonObject) -> None:
+    """Name the owners of namespaces by id. One that is not there is taken for a network only."""
+    is_checked = not host.get("Privileged") and not any("label" in str(text) for text in host.get("SecurityOpt") or ())
     for key in ("NetworkMode", "PidMode", "IpcMode"):
         kind, colon, target = str(host.get(key) or "").partition(":")
-        found = world.look_up(target) if kind == "container" and colon else None
+        if kind != "container" or not colon:
+            continue
+        found = world.look_up(target)
         if found is not None:
             host[key] = f"container:{found.id}"
+        elif key != "NetworkMode" and is_checked:
+            # The security label of the other one would be used.
+            raise EngineRefusal(400, f"No such container: {target}")
 
 
 def _fill_host(world: World, host: JsonObject) -> None:
@@ -146,13 +155,6 @@ def _fill_host(world: World, host: JsonObject) -> None:
         host["NetworkMode"] = "bridge"
     for key, value in (("AutoRemove", False), ("Binds", None), ("PortBindings", {}), ("VolumesFrom", None)):
         host.setdefault(key, value)
-
-
-def _host_name(world: World, asked: str, identity: str, mode: str) -> str:
-    if mode.startswith("container:"):
-        target = world.look_up(mode.partition(":")[2])
-        return identity[:12] if target is None else str(target.config["Hostname"])
-    return asked or (world.host_name if mode == "host" else identity[:12])
 
 
 def _endpoints(world: World, request: JsonObject, mode: str) -> dict[str, Endpoint]:

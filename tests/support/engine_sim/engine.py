@@ -6,6 +6,10 @@ await engine.run("web", "registry.example/app:1", HostConfig={"RestartPolicy": {
 engine.offer("registry.example/app:1", config={"Env": ["VERSION=2"]}, behaviour=Behaviour(exits_after=1, exit_code=3))
 async with connected(engine) as client: ...
 assert engine.running_names() == ["web"]
+
+Containers can share namespaces (`NetworkMode`, `PidMode`, `IpcMode`), be linked, and use each other's volumes. Who
+shares the network of one that has ended or been started again runs on, as in a real engine, but is cut off:
+`engine.is_cut_off(name)`.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from tests.support.engine_sim.behaviour import RUNS, Behaviour, EngineRefusal, J
 from tests.support.engine_sim.clock import text_of
 from tests.support.engine_sim.container import Container
 from tests.support.engine_sim.creation import check_name, check_policy, create, endpoint_of, known_aliases
+from tests.support.engine_sim.execs import Execs
 from tests.support.engine_sim.faults import Fault, FaultBox, Traced
 from tests.support.engine_sim.images import Image, Offer, digests_of_words, familiar, image_config
 from tests.support.engine_sim.lifecycle import KILLED, Lifecycle
@@ -49,6 +54,7 @@ class SimulatedEngine:
             architecture=architecture,
         )
         self.lifecycle = Lifecycle(self.world)
+        self.execs = Execs(self.world)
         self.faults = FaultBox()
         self.trace: list[Traced] = []
         self.is_down = False
@@ -163,6 +169,7 @@ class SimulatedEngine:
             cut()
         if not self._live_restore:
             self.lifecycle.go_down(kill=kill)
+        self.execs.clear()
         await anyio.sleep(seconds)
         self.is_down = False
         self.lifecycle.come_back_up()
@@ -186,6 +193,18 @@ class SimulatedEngine:
     def image_of(self, name: str) -> str:
         """Return the id of a container's image."""
         return self.containers[name].image.id
+
+    def dead_namespaces(self, name: str) -> list[str]:
+        """Return the settings, such as `NetworkMode`, by which a running container sits in what another one has left.
+
+        The other one has ended, or been started again with namespaces of its own, since this one was started.
+        """
+        container = self.containers[name]
+        return [key for key, space in container.namespaces.items() if container.is_up and not space.is_alive]
+
+    def is_cut_off(self, name: str) -> bool:
+        """Say whether a running container cannot be reached: the network that it shares is gone."""
+        return "NetworkMode" in self.dead_namespaces(name)
 
     @property
     def volumes(self) -> set[str]:
@@ -267,6 +286,7 @@ class SimulatedEngine:
             if not force:
                 raise EngineRefusal(409, self._still_runs(container))
             container.gives_up = True
+            container.forget_restart()
             if container.is_up:
                 self.lifecycle.end(container, KILLED)
         self.world.forget(container, with_volumes=with_volumes)

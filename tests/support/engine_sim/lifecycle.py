@@ -15,7 +15,7 @@ import anyio
 from tests.support.builders import an_id
 from tests.support.engine_sim.behaviour import EngineRefusal, JsonObject, NotModified
 from tests.support.engine_sim.clock import text_of
-from tests.support.engine_sim.container import Container, Health, Pending
+from tests.support.engine_sim.container import Container, Health, Namespace, Pending
 from tests.support.engine_sim.creation import known_aliases
 from tests.support.engine_sim.networks import Endpoint
 from tests.support.engine_sim.world import World
@@ -27,6 +27,7 @@ DEFAULT_STOP_SECONDS = 10
 AUTO_REMOVE_SECONDS = 0.005
 KILLED = 137
 NANOSECONDS = 1e9
+NAMESPACES = ("NetworkMode", "PidMode", "IpcMode")
 _E28 = (1, 48)
 
 
@@ -46,14 +47,37 @@ class Lifecycle:
         if pending.error is not None:
             raise pending.error
 
-    def _begin_start(self, container: Container) -> Pending:
+    async def restart(self, container: Container, timeout: int | None, signal: str | None) -> None:
+        """Stop a container if it runs, and start it. Raises EngineRefusal."""
+        await self.settle(container)
+        pending = container.pending_restart or self._begin_restart(container, timeout, signal)
+        await pending.done.wait()
+        if pending.error is not None:
+            raise self._cannot_restart(container, pending.error)
+
+    def _begin_restart(self, container: Container, timeout: int | None, signal: str | None) -> Pending:
+        if not container.running:
+            try:
+                return self._begin_start(container)
+            except EngineRefusal as refusal:
+                raise self._cannot_restart(container, refusal) from None
+        pending = container.pending_restart = Pending()
+        self._begin_stop(container, timeout, is_kill(signal))
+        return pending
+
+    def _cannot_restart(self, container: Container, refusal: EngineRefusal) -> EngineRefusal:
+        # Older engines forget the kind of the error.
+        status = refusal.status if self._world.api >= (1, 44) else 500
+        return EngineRefusal(status, f"Cannot restart container {container.id}: {refusal.message}")
+
+    def _begin_start(self, container: Container, pending: Pending | None = None) -> Pending:
         if container.paused:
             raise EngineRefusal(409, "cannot start a paused container, try unpause instead")
         if container.running:
             raise NotModified
         if container.removing or container.dead:
             raise EngineRefusal(409, "container is marked for removal and cannot be started")
-        pending = Pending()
+        pending = pending or Pending()
         if container.behaviour.start_seconds:
             container.pending_start = pending
             loop = asyncio.get_running_loop()
@@ -87,6 +111,7 @@ class Lifecycle:
             container.error = refusal.message
             container.exit_code = container.exit_code or 128
             raise
+        self._enter_namespaces(container)
         container.running, container.paused, container.restarting = True, False, False
         container.error, container.exit_code = "", 0
         container.started = self._world.clock.stamp()
@@ -94,6 +119,17 @@ class Lifecycle:
         self._write_log(container)
         self._plan_end(container)
         self._plan_health(container)
+
+    def _enter_namespaces(self, container: Container) -> None:
+        """Join those of others as they are now, also where these have joined somebody's; the rest is new."""
+        for key in NAMESPACES:
+            target = self._joined(container, key)
+            found = None if target is None else self._world.look_up(target)
+            container.namespaces[key] = Namespace() if found is None else found.namespaces[key]
+
+    def _joined(self, container: Container, key: str) -> str | None:
+        kind, _, target = str(container.host.get(key) or "").partition(":")
+        return target if kind == "container" else None
 
     def _execute(self, container: Container) -> None:
         if container.behaviour.start_error is not None:
@@ -160,6 +196,9 @@ class Lifecycle:
         if container.health is not None:
             container.health.status = "unhealthy"
         self._disconnect_all(container)
+        for key in NAMESPACES:
+            if self._joined(container, key) is None:
+                container.namespaces[key].is_alive = False
         # The first process of a namespace takes the others with it.
         for other in self._world.sharing("PidMode", container):
             if other.is_up:
@@ -183,6 +222,10 @@ class Lifecycle:
     def _stay_down(self, container: Container) -> None:
         container.running, container.restarting = False, False
         container.down.set()
+        if container.pending_restart is not None:
+            pending, container.pending_restart = container.pending_restart, None
+            self._begin_start(container, pending)
+            return
         if container.host["AutoRemove"] and container.id in self._world.containers:
             container.removing = True
             loop = asyncio.get_running_loop()
@@ -212,8 +255,9 @@ class Lifecycle:
         if timeout is None:
             asked = container.config.get("StopTimeout")
             timeout = DEFAULT_STOP_SECONDS if asked is None else int(asked)
+        run = container.started
         self._signal(container)
-        if container.is_up and timeout >= 0:
+        if container.is_up and container.started == run and timeout >= 0:  # a restart has begun another run by now
             container.timers.after(timeout, partial(self.end, container, KILLED))
 
     def _signal(self, container: Container) -> None:
@@ -268,6 +312,8 @@ class Lifecycle:
 
     def go_down(self, *, kill: bool) -> None:
         """The engine ends, and its containers with it."""
+        for container in self._world.containers.values():
+            container.forget_restart()
         for container in list(self._world.containers.values()):
             was_running = container.running
             if was_running:
@@ -288,7 +334,11 @@ class Lifecycle:
         container.down.set()
 
     def come_back_up(self) -> None:
-        """The engine starts: it brings up what its policy says."""
+        """The engine starts: it brings up what its policy says.
+
+        In the order in which they were made, so that those whose namespaces are shared come first. A real engine starts
+        all at once, and waits for linked ones only.
+        """
         for container in list(self._world.containers.values()):
             if container.running or container.started is None or not self._comes_with_engine(container):
                 continue
@@ -331,10 +381,12 @@ class Lifecycle:
         return "02:42:" + ":".join(f"{int(part):02x}" for part in endpoint.address.split("."))
 
     def _connect_all(self, container: Container) -> None:
-        mode = container.network_mode
-        if mode.startswith("container:"):
-            self._check_network_target(mode.partition(":")[2])
+        target = self._joined(container, "NetworkMode")
+        if target is not None:
+            owner = self._network_target(target)
+            container.config |= {key: owner.config.get(key, "") for key in ("Hostname", "Domainname")}
             return
+        mode = container.network_mode
         prefix = "failed to set up container networking: " if self._world.api >= _E28 else ""
         try:
             for key, endpoint in container.endpoints.items():
@@ -372,7 +424,7 @@ class Lifecycle:
         for endpoint in container.endpoints.values():
             endpoint.leave()
 
-    def _check_network_target(self, target: str) -> None:
+    def _network_target(self, target: str) -> Container:
         found = self._world.look_up(target)
         new = self._world.api >= _E28
         if found is None:
@@ -382,19 +434,38 @@ class Lifecycle:
             network = "network namespace" if new else "network"
             raise EngineRefusal(409, f"cannot join {network} of a non running container: {found.id}")
         if found.restarting:
-            raise EngineRefusal(409, f"Container {found.id} is restarting, wait until the container is running")
+            raise _is_restarting(found)
+        return found
 
     def _check_namespaces(self, container: Container) -> None:
         for key, word in (("PidMode", "PID"), ("IpcMode", "IPC")):
-            kind, _, target = str(container.host.get(key) or "").partition(":")
-            if kind != "container":
+            target = self._joined(container, key)
+            if target is None:
                 continue
-            prefix = f"failed to join {word} namespace: " if self._world.api >= (1, 44) else ""
-            found = self._world.look_up(target)
-            if found is None:
-                raise EngineRefusal(500, f"{prefix}No such container: {target}")
-            if not found.is_up:
-                raise EngineRefusal(500, f"{prefix}container {found.id} is not running")
+            try:
+                self._check_namespace_target(key, target)
+            except EngineRefusal as refusal:
+                raise EngineRefusal(refusal.status, self._cannot_join(word, target, refusal.message)) from None
+
+    def _check_namespace_target(self, key: str, target: str) -> None:
+        found = self._world.look_up(target)
+        if found is None:
+            raise EngineRefusal(500, f"No such container: {target}")
+        if not found.running:
+            raise EngineRefusal(500, f"container {found.id} is not running")
+        if found.restarting:
+            raise _is_restarting(found)
+        if key == "IpcMode" and found.host["IpcMode"] in ("private", "none"):
+            raise EngineRefusal(500, "non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
+
+    def _cannot_join(self, word: str, target: str, reason: str) -> str:
+        if self._world.api >= (1, 44):
+            return f"failed to join {word} namespace: {reason}"
+        if word == "IPC":
+            return f"can't join IPC of container {target}: {reason}"
+        if reason.startswith("No such"):
+            return f"cannot join PID of a non running container: {target}: {reason}"
+        return reason
 
     def _check_links(self, container: Container) -> None:
         for link in container.links:
@@ -404,6 +475,10 @@ class Lifecycle:
             if "bridge" not in link.target.endpoints:
                 name = link.target.name
                 raise EngineRefusal(500, f"Cannot link to /{name}, as it does not belong to the default network")
+
+
+def _is_restarting(container: Container) -> EngineRefusal:
+    return EngineRefusal(409, f"Container {container.id} is restarting, wait until the container is running")
 
 
 def fails_once_more(container: Container) -> bool:

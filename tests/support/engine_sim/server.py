@@ -41,6 +41,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class RawStream:
+    """Bytes that come as they are made."""
+
+    chunks: AsyncIterator[bytes]
+
+    def __call__(self) -> AsyncIterator[bytes]:
+        """Return the bytes."""
+        return self.chunks
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A request as the verbs need it."""
 
@@ -167,14 +178,16 @@ class EngineServer:
             if answer.json is None:
                 return web.Response(status=answer.status, headers=answer.headers)
             return _json(answer.json, answer.status)
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        is_raw = isinstance(answer, RawStream)
+        kind = "application/vnd.docker.raw-stream" if is_raw else "application/json"
+        response = web.StreamResponse(headers={"Content-Type": kind})
         await response.prepare(request)
-        async for line in answer():
-            await response.write(json.dumps(line).encode() + b"\r\n")
+        async for item in answer():
+            await response.write(item if isinstance(item, bytes) else json.dumps(item).encode() + b"\r\n")
         await response.write_eof()
         return response
 
-    async def _dispatch(self, request: web.Request, data: bytes) -> Answer | Stream:
+    async def _dispatch(self, request: web.Request, data: bytes) -> Answer | RawStream | Stream:
         try:
             path = self._path(request.path)
             is_json = request.content_type == "application/json"
@@ -244,6 +257,12 @@ class EngineServer:
         await self._engine.lifecycle.stop(self._world.find(text), timeout, signal)
         return Answer(204)
 
+    async def _restart(self, sent: Request, text: str) -> Answer:
+        timeout = int(sent.params["t"]) if "t" in sent.params else None
+        signal = sent.params.get("signal") if self._world.api >= (1, 42) else None
+        await self._engine.lifecycle.restart(self._world.find(text), timeout, signal)
+        return Answer(204)
+
     async def _kill(self, sent: Request, text: str) -> Answer:
         await self._engine.lifecycle.kill(self._world.find(text), sent.params.get("signal", "KILL"))
         return Answer(204)
@@ -285,6 +304,15 @@ class EngineServer:
     async def _put_archive(self, sent: Request, text: str) -> Answer:
         unpack(self._world.find(text), sent.params.get("path", ""), sent.data)
         return Answer(200)
+
+    async def _create_exec(self, sent: Request, text: str) -> Answer:
+        return Answer(201, self._engine.execs.create(self._world.find(text), sent.body))
+
+    async def _start_exec(self, sent: Request, text: str) -> RawStream:
+        return RawStream(self._engine.execs.start(text))
+
+    async def _inspect_exec(self, sent: Request, text: str) -> Answer:
+        return Answer(json=self._engine.execs.inspect(text))
 
     async def _images(self, sent: Request) -> Answer:
         return Answer(json=self._world.images.listing(self._world.api))
@@ -350,7 +378,7 @@ class EngineServer:
 
 
 Stream = Callable[[], AsyncIterator[JsonObject]]
-_Verb = Callable[..., Awaitable[Answer | Stream]]
+_Verb = Callable[..., Awaitable[Answer | RawStream | Stream]]
 
 
 def _route(method: str, pattern: str, verb: _Verb) -> tuple[str, re.Pattern[str], _Verb]:
@@ -366,6 +394,7 @@ _ROUTES = [
     _route("POST", "/containers/([^/]+)/rename", EngineServer._rename),
     _route("POST", "/containers/([^/]+)/start", EngineServer._start),
     _route("POST", "/containers/([^/]+)/stop", EngineServer._stop),
+    _route("POST", "/containers/([^/]+)/restart", EngineServer._restart),
     _route("POST", "/containers/([^/]+)/kill", EngineServer._kill),
     _route("POST", "/containers/([^/]+)/pause", EngineServer._pause),
     _route("POST", "/containers/([^/]+)/unpause", EngineServer._unpause),
@@ -376,6 +405,9 @@ _ROUTES = [
     _route("HEAD", "/containers/([^/]+)/archive", EngineServer._stat),
     _route("GET", "/containers/([^/]+)/archive", EngineServer._get_archive),
     _route("PUT", "/containers/([^/]+)/archive", EngineServer._put_archive),
+    _route("POST", "/containers/([^/]+)/exec", EngineServer._create_exec),
+    _route("POST", "/exec/([^/]+)/start", EngineServer._start_exec),
+    _route("GET", "/exec/([^/]+)/json", EngineServer._inspect_exec),
     _route("GET", "/images/json", EngineServer._images),
     _route("POST", "/images/create", EngineServer._pull),
     _route("GET", "/images/(.+)/json", EngineServer._image),

@@ -1,0 +1,71 @@
+"""The last sessions in numbers, kept in memory. Listens to events; nothing here is written anywhere."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from watchtower_async.events import ContainerJudged, Event, SessionFinished, SessionStarted
+from watchtower_async.updates.plan import Action
+from watchtower_async.web.ports import Clock, Summary
+
+MOST_SESSIONS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """A session that ended."""
+
+    at: datetime
+    summary: Summary
+
+
+def utc_now() -> datetime:
+    """Return the time of day."""
+    return datetime.now(UTC)
+
+
+class History:
+    """The last 500 sessions, the newest one last."""
+
+    def __init__(self, *, now: Clock = utc_now) -> None:
+        self._now = now
+        self._entries: deque[HistoryEntry] = deque(maxlen=MOST_SESSIONS)
+        self._unknown = 0
+        """Containers of this session whose check had no result."""
+
+    def __call__(self, event: Event) -> None:
+        """Take in a fact."""
+        match event:
+            case SessionStarted():
+                self._unknown = 0
+            case ContainerJudged(item) if item.action is Action.UNKNOWN:
+                self._unknown += 1
+            case SessionFinished():
+                self._entries.append(HistoryEntry(self._now(), summary_of(event, self._unknown)))
+                self._unknown = 0
+
+    @property
+    def last(self) -> Summary | None:
+        """Return the last session."""
+        return self._entries[-1].summary if self._entries else None
+
+    def between(self, since: datetime | None, until: datetime | None, limit: int) -> tuple[HistoryEntry, ...]:
+        """Return the newest `limit` entries of that time, both ends included; 0 is all of them."""
+        found = [entry for entry in self._entries if _is_within(entry.at, since, until)]
+        return tuple(found[-limit:] if limit else found)
+
+
+def summary_of(event: SessionFinished, unknown: int) -> Summary:
+    """Count as Watchtower does: what could not be checked is skipped, neither scanned nor failed."""
+    return Summary(
+        scanned=max(0, event.scanned - unknown),
+        updated=event.updated,
+        failed=max(0, event.failed - unknown),
+        skipped=unknown,
+    )
+
+
+def _is_within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
+    return (since is None or at >= since) and (until is None or at <= until)
