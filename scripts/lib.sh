@@ -36,6 +36,9 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+# start_time PID: a process id alone can be given to another process; with its start time it cannot.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+
 # find_python: prints the first Python >= 3.11 that can make environments. PYTHON overrides the search.
 find_python() {
     local candidate

@@ -311,22 +311,24 @@ class App:
             ),
         )
 
-        async def recover_here(inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
-            return await recover(
-                replacer=replacer,
-                containers=inventory.containers,
-                dry_run=only_report,
-                on_wait=lambda text: announcer.announce(Degraded(text)),
-            )
-
-        return Session(
+        given = self._settings
+        return assemble(
             engine=engine,
             planner=planner,
             replacer=replacer,
-            recover=recover_here,
+            hooks=HookRunner(
+                engine=engine,
+                enabled=given.hooks.enabled,
+                uid=given.hooks.uid,
+                gid=given.hooks.gid,
+            ),
             credentials=store,
-            quarantine=state,
-            policy=SessionPolicy(monitor_only=update.monitor_only, cleanup=update.cleanup),
+            state=state,
+            policies=Policies(
+                session=SessionPolicy(monitor_only=update.monitor_only),
+                update=policy_from(given.rollout),
+                cleanup=update.cleanup,
+            ),
             announcer=announcer,
         )
 

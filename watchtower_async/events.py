@@ -46,6 +46,50 @@ class ReplacementFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class DependentRestarted:
+    """A container was restarted, or created anew on its image, because another one was replaced.
+
+    `problem` says why that did not work, None where it did.
+    """
+
+    container: str
+    because_of: str
+    is_recreated: bool
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStateChanged:
+    """A rollout is in another state, by Swarm's names. `name` is empty for the common one."""
+
+    rollout: str
+    name: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutLimitExceeded:
+    """More of a rollout has failed than its policy allows, and the failure action is taken."""
+
+    rollout: str
+    failures: int
+    groups: int
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookRan:
+    """A lifecycle hook of a container has ended, or could not be run."""
+
+    container: str
+    kind: str
+    end: str
+    reason: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageQuarantined:
     """An image failed by itself in a container, and is not tried in it again."""
 
@@ -132,6 +176,10 @@ Event = (
     | ContainerJudged
     | ReplacementStarted
     | ReplacementFinished
+    | DependentRestarted
+    | RolloutStateChanged
+    | RolloutLimitExceeded
+    | HookRan
     | ImageQuarantined
     | QuarantineLifted
     | ImageRemoved

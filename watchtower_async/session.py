@@ -1,43 +1,42 @@
-"""One session, from inventory to report: recover, plan, replace in order, clean up.
+"""One session, from inventory to report: recover, plan, hand over to rollouts, report.
 
-A failure costs the container it happened to. Only an engine that goes away ends the session.
+A failure costs the container it happened to. Only an engine that goes away ends the session. What a rollout of an
+earlier session still has in its hands is left to it, unless there is a newer image: then the rollout gives way.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from watchtower_async.credentials.credential import Anonymous, Credential, registry_auth_header
 from watchtower_async.engine.client import Engine
 from watchtower_async.engine.inventory import Inventory, take_inventory
-from watchtower_async.errors import CredentialError, EngineError, EngineUnavailableError
+from watchtower_async.errors import EngineError, EngineUnavailableError
 from watchtower_async.events import (
     Announcer,
     ContainerJudged,
     Degraded,
-    ImageQuarantined,
-    ImageRemoved,
     QuarantineLifted,
-    ReplacementFinished,
     ReplacementRecovered,
-    ReplacementStarted,
     SessionFailed,
     SessionFinished,
     SessionStarted,
 )
 from watchtower_async.images.reference import Reference
+from watchtower_async.narration import Narrator
+from watchtower_async.rollout.coordinator import ENGINE_GONE
+from watchtower_async.rollout.course import Course, Progress
+from watchtower_async.rollout.drawing import Drawn
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.recovery import RecoveryReport, has_leftovers
-from watchtower_async.rollout.replacement import ReplacementTarget
-from watchtower_async.state.contents import QuarantineEntry
+from watchtower_async.rollout.rollouts import Hold
+from watchtower_async.state.contents import QuarantineEntry, Sighting
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
 from watchtower_async.updates.planner import Focus, Planner
-from watchtower_async.updates.reason import ReasonCode
+from watchtower_async.updates.reason import Reason, ReasonCode
 
 _REFUSALS = frozenset({ReasonCode.UNAUTHORIZED, ReasonCode.DENIED, ReasonCode.CREDENTIALS})
 """What another credential may put right."""
@@ -49,26 +48,49 @@ class Credentials(Protocol):
     async def reload(self) -> str | None:
         """Read the configuration afresh; return what is wrong with it, None when all is well."""
 
-    async def credential_for(self, reference: Reference) -> Credential | Anonymous:
-        """Return the credential for an image. Raises CredentialError."""
+
+class Rolling(Protocol):
+    """The rollouts of the engine."""
+
+    @property
+    def is_at_work(self) -> bool:
+        """Say whether a rollout is being carried out now."""
+
+    def holds(self) -> dict[str, Hold]:
+        """Return by name the containers that an open rollout has not let go of."""
+
+    async def carry_out(self, courses: Sequence[Course], *, on_begun: Callable[[], None]) -> dict[str, Progress]:
+        """Carry rollouts out; return where each stands when it is over or rests."""
+
+    async def supersede(self, rollouts: Iterable[str]) -> None:
+        """Let rollouts give way to a newer image, and wait until they have stopped."""
+
+    def load(self) -> None:
+        """Read what is stored, to know of it; nothing begins."""
+
+    async def take_up(self) -> None:
+        """Take up what the last process left: once, and after recovery."""
+
+    async def finish_wanted(self) -> None:
+        """Carry out what was taken up, and return when all of it is over or rests."""
 
 
-class Replacing(Protocol):
-    """Carries out one replacement."""
+class Drawing(Protocol):
+    """Makes rollouts from a plan."""
 
-    async def replace(self, target: ReplacementTarget) -> Outcome:
-        """Replace one container; every expected end is an outcome."""
+    async def draw(self, session: str, plan: UpdatePlan, inventory: Inventory) -> Drawn:
+        """Return the rollouts, and what is in none of them. Raises EngineUnavailableError."""
 
 
-class Quarantine(Protocol):
-    """Keeps what failed, over restarts where it can. Its calls raise nothing that a disk can cause."""
+class Memory(Protocol):
+    """Keeps what was learned, over restarts where it can. Its calls raise nothing that a disk can cause."""
 
     @property
     def quarantined(self) -> tuple[QuarantineEntry, ...]:
-        """Return the entries of all hosts."""
+        """Return the entries of the quarantine, of all hosts."""
 
-    async def add_to_quarantine(self, entry: QuarantineEntry) -> None:
-        """Keep an entry, in place of an older one for the same container."""
+    async def note_sightings(self, sightings: Iterable[Sighting]) -> None:
+        """Keep when tags were first seen to point to an image."""
 
     async def lift_quarantine(
         self, container: str | None = None, *, host: str | None = None
@@ -81,7 +103,6 @@ class SessionPolicy:
     """Settings of a session."""
 
     monitor_only: bool
-    cleanup: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +112,8 @@ class SessionReport:
     session: str
     plan: UpdatePlan | None
     outcomes: tuple[tuple[PlanItem, Outcome], ...] = ()
+    restarted: int = 0
+    """How many containers were restarted or created anew for others."""
     failure: str | None = None
 
     @property
@@ -102,8 +125,12 @@ class SessionReport:
     def failed(self) -> int:
         """Count what failed, was rolled back or stayed unknown."""
         bad = {OutcomeKind.FAILED, OutcomeKind.ROLLED_BACK, OutcomeKind.UNFINISHED, OutcomeKind.LOST}
-        unknown = sum(item.action is Action.UNKNOWN for item in self.plan.items) if self.plan else 0
-        return unknown + sum(outcome.kind in bad for _, outcome in self.outcomes)
+        return self.unknown + sum(outcome.kind in bad for _, outcome in self.outcomes)
+
+    @property
+    def unknown(self) -> int:
+        """Count what could not be checked."""
+        return sum(item.action is Action.UNKNOWN for item in self.plan.items) if self.plan else 0
 
     @property
     def scanned(self) -> int:
@@ -128,44 +155,78 @@ class Session:
         *,
         engine: Engine,
         planner: Planner,
-        replacer: Replacing,
+        rollouts: Rolling,
+        drawing: Drawing,
         recover: Recover,
         credentials: Credentials,
-        quarantine: Quarantine,
+        memory: Memory,
         policy: SessionPolicy,
+        narrator: Narrator,
         announcer: Announcer,
     ) -> None:
         self._engine = engine
         self._planner = planner
-        self._replacer = replacer
+        self._rollouts = rollouts
+        self._drawing = drawing
         self._recover = recover
         self._credentials = credentials
-        self._quarantine = quarantine
+        self._memory = memory
         self._policy = policy
+        self._narrator = narrator
         self._announcer = announcer
         self._refused: frozenset[Reference] = frozenset()
         """What could not be asked for, for want of the right credential, when it was tried last."""
+        self._is_open = False
+        self._repairs: tuple[RecoveryReport, ...] = ()
+        """What was recovered at the start, for the first plan."""
+        self._complaints: set[str] = set()
 
     async def make_plan(self) -> UpdatePlan:
         """Decide without touching or pulling anything; recovery only reports. Raises EngineUnavailableError."""
-        return await self._plan(only_report=True)
+        self._rollouts.load()
+        plan, _ = await self._plan(only_report=True)
+        return plan
 
-    async def run(self, *, only: Callable[[Reference], bool] | None = None) -> SessionReport:
+    async def open(self) -> None:
+        """Recover what the last process left over, and take up its rollouts. Raises EngineError.
+
+        Monitor-only does neither.
+        """
+        if self._is_open:
+            return
+        if self._policy.monitor_only:
+            self._rollouts.load()
+        else:
+            _, self._repairs = await self._look()
+            await self._rollouts.take_up()
+        self._is_open = True
+
+    async def run(
+        self,
+        *,
+        only: Callable[[Reference], bool] | None = None,
+        names: Callable[[str], bool] | None = None,
+        hold: str | None = None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> SessionReport:
         """Run one session. Raises nothing that an engine or a registry can cause.
 
-        With `only` it is about containers with such an image; the others are neither asked for nor touched.
+        With `only` and `names` it is about such images and containers; the others are neither asked for nor touched.
+        With `hold`, the reason why nothing may be updated now, it only reports. `begun` is told when the rollouts are
+        known: another session may begin then. The session ends when they are over, or rest.
         """
         session = secrets.token_hex(4)
         started = time.monotonic()
         self._announcer.announce(SessionStarted(session, self._engine.name))
         try:
-            report = await self._run(session, only)
+            focus = None if only is None and names is None else Focus(only, first=self._refused, names=names)
+            report = await self._run(session, focus, hold, begun)
         except EngineUnavailableError as error:
             report = SessionReport(session=session, plan=None, failure=str(error))
-            self._announcer.announce(SessionFailed(session, str(error)))
         except EngineError as error:
             report = SessionReport(session=session, plan=None, failure=f"the engine refused: {error}")
-            self._announcer.announce(SessionFailed(session, report.failure or ""))
+        if report.failure is not None:
+            self._announcer.announce(SessionFailed(session, report.failure))
         self._announcer.announce(
             SessionFinished(
                 session=session,
@@ -177,83 +238,74 @@ class Session:
         )
         return report
 
-    async def _run(self, session: str, only: Callable[[Reference], bool] | None) -> SessionReport:
-        focus = None if only is None else Focus(only, first=self._refused)
-        plan = await self._plan(only_report=self._policy.monitor_only, focus=focus)
+    async def _run(
+        self, session: str, focus: Focus | None, hold: str | None, begun: Callable[[], None]
+    ) -> SessionReport:
+        if not self._is_open:
+            await self.open()
+            await self._rollouts.finish_wanted()
+        plan, inventory = await self._plan(only_report=self._policy.monitor_only, focus=focus)
+        outdated = _outdated(plan, self._rollouts.holds())
+        if outdated and hold is None and not self._policy.monitor_only:
+            await self._rollouts.supersede(sorted(outdated))
+            plan, inventory = await self._plan(only_report=False, focus=focus)
+        if hold is not None:
+            plan = _held_back(plan, Reason(ReasonCode.OUTSIDE_WINDOW, hold))
         self._refused = _refused_in(plan, before=self._refused)
+        self._narrator.know(plan.items)
         for item in plan.items:
             self._announcer.announce(ContainerJudged(item))
+        await self._memory.note_sightings(plan.sightings)
         await self._lift_what_is_over(plan)
-        outcomes, failure = await self._replace_all(session, plan)
-        if self._policy.cleanup:
-            await self._remove_unused([item for item, outcome in outcomes if outcome.kind is OutcomeKind.UPDATED])
-        return SessionReport(session=session, plan=plan, outcomes=tuple(outcomes), failure=failure)
+        outcomes, failure = await self._carry_out(session, plan, inventory, begun)
+        return SessionReport(session=session, plan=plan, outcomes=outcomes, failure=failure)
 
-    async def _replace_all(self, session: str, plan: UpdatePlan) -> tuple[list[tuple[PlanItem, Outcome]], str | None]:
-        """Replace in order. When the engine goes away, the rest is not tried, and each of it says so."""
-        outcomes: list[tuple[PlanItem, Outcome]] = []
-        failure: str | None = None
-        for item in plan.updates:
-            if failure is not None:
-                outcomes.append((item, Outcome(OutcomeKind.FAILED, failure)))
-                continue
-            try:
-                outcomes.append((item, await self._replace(item)))
-            except EngineUnavailableError as error:
-                failure = str(error)
-                outcomes.append((item, Outcome(OutcomeKind.FAILED, failure)))
-                self._announcer.announce(SessionFailed(session, failure))
-        return outcomes, failure
+    async def _carry_out(
+        self, session: str, plan: UpdatePlan, inventory: Inventory, begun: Callable[[], None]
+    ) -> tuple[tuple[tuple[PlanItem, Outcome], ...], str | None]:
+        """Carry the plan out. When the engine goes away, the rest is not begun."""
+        if not plan.updates:
+            begun()
+            return (), None
+        drawn = await self._drawing.draw(session, plan, inventory)
+        self._complain(drawn.problems)
+        progresses = await self._rollouts.carry_out(drawn.courses, on_begun=begun)
+        found = {item.name: Outcome(OutcomeKind.FAILED, item.reason) for item in drawn.left_out}
+        for course in drawn.courses:
+            found |= _outcomes_of(course, progresses[course.id])
+        reasons = (progress.reason for progress in progresses.values())
+        failure = next((reason for reason in reasons if reason.startswith(ENGINE_GONE)), None)
+        unknown = Outcome(OutcomeKind.SKIPPED, "it is in no rollout any more")
+        return tuple((item, found.get(item.name, unknown)) for item in plan.updates), failure
 
-    async def _plan(self, *, only_report: bool, focus: Focus | None = None) -> UpdatePlan:
+    async def _plan(self, *, only_report: bool, focus: Focus | None = None) -> tuple[UpdatePlan, Inventory]:
         problem = await self._credentials.reload()
         if problem is not None:
             self._announcer.announce(Degraded(problem))
-        inventory = await take_inventory(self._engine)
-        repairs: tuple[RecoveryReport, ...] = ()
-        if has_leftovers(inventory.containers):
-            repairs = await self._recover(inventory, only_report)
-            inventory = await take_inventory(self._engine)
-        for repair in repairs:
-            self._announcer.announce(ReplacementRecovered(repair.name, repair.text, repair.is_lost))
-        return await self._planner.make(
+        inventory, repairs = await self._look(only_report=only_report)
+        repairs, self._repairs = (*self._repairs, *repairs), ()
+        plan = await self._planner.make(
             inventory,
             quarantined=frozenset((entry.container, entry.digest) for entry in self._entries()),
             repairs=tuple(f"{repair.name}: {repair.text}" for repair in repairs),
             problems=(problem,) if problem else (),
             focus=focus,
         )
+        return _with_holds(plan, self._rollouts.holds()), inventory
 
-    async def _replace(self, item: PlanItem) -> Outcome:
-        started = time.monotonic()
-        self._announcer.announce(ReplacementStarted(item))
-        outcome = await self._outcome_of(item)
-        self._announcer.announce(
-            ReplacementFinished(
-                item=item,
-                outcome=str(outcome.kind),
-                reason=outcome.reason,
-                detail=outcome.detail,
-                duration=time.monotonic() - started,
-            )
-        )
-        if outcome.condemns_image:
-            await self._put_into_quarantine(item, outcome)
-        return outcome
+    async def _look(self, *, only_report: bool = False) -> tuple[Inventory, tuple[RecoveryReport, ...]]:
+        """Take the inventory, in which nothing is left over that could be put in order.
 
-    async def _put_into_quarantine(self, item: PlanItem, outcome: Outcome) -> None:
-        assert item.published is not None
-        entry = QuarantineEntry(
-            host=self._engine.name,
-            container=item.name,
-            image=item.image,
-            digest=item.published,
-            since=datetime.now(UTC),
-            reason=outcome.reason,
-            detail=outcome.detail,
-        )
-        await self._quarantine.add_to_quarantine(entry)
-        self._announcer.announce(ImageQuarantined(entry))
+        While a rollout is at work, what looks like a leftover is what it is doing.
+        """
+        inventory = await take_inventory(self._engine)
+        repairs: tuple[RecoveryReport, ...] = ()
+        if has_leftovers(inventory.containers) and not self._rollouts.is_at_work:
+            repairs = await self._recover(inventory, only_report)
+            inventory = await take_inventory(self._engine)
+        for repair in repairs:
+            self._announcer.announce(ReplacementRecovered(repair.name, repair.text, repair.is_lost))
+        return inventory, repairs
 
     async def _lift_what_is_over(self, plan: UpdatePlan) -> None:
         items = {item.name: item for item in plan.items}
@@ -261,39 +313,18 @@ class Session:
             item = items.get(entry.container)
             why = None if item is None else _end_of(entry, item)
             if why is not None:
-                await self._quarantine.lift_quarantine(entry.container, host=entry.host)
+                await self._memory.lift_quarantine(entry.container, host=entry.host)
                 self._announcer.announce(QuarantineLifted(entry, why))
 
+    def _complain(self, problems: Iterable[str]) -> None:
+        """Tell what is wrong with labels, once."""
+        for problem in problems:
+            if problem not in self._complaints:
+                self._complaints.add(problem)
+                self._announcer.announce(Degraded(problem))
+
     def _entries(self) -> list[QuarantineEntry]:
-        return [entry for entry in self._quarantine.quarantined if entry.host == self._engine.name]
-
-    async def _outcome_of(self, item: PlanItem) -> Outcome:
-        assert item.reference is not None
-        assert item.published is not None
-        try:
-            credential = await self._credentials.credential_for(item.reference)
-        except CredentialError as error:
-            return Outcome(OutcomeKind.FAILED, str(error))
-        target = ReplacementTarget(
-            container_id=item.container_id,
-            name=item.name,
-            reference=item.reference,
-            digest=item.published,
-            registry_auth=registry_auth_header(credential, item.reference.credential_key),
-        )
-        return await self._replacer.replace(target)
-
-    async def _remove_unused(self, updated: list[PlanItem]) -> None:
-        """Remove the images that the updates left behind, unless something else uses or names them."""
-        for old_image, name in {item.image_id: item.image for item in updated}.items():
-            try:
-                image = await self._engine.inspect_image(old_image)
-                if image.get("RepoTags"):
-                    continue  # somebody tagged it, so somebody wants it
-                await self._engine.remove_image(old_image)
-            except EngineError:
-                continue  # still used, or gone already: both are fine
-            self._announcer.announce(ImageRemoved(old_image, name))
+        return [entry for entry in self._memory.quarantined if entry.host == self._engine.name]
 
 
 def _end_of(entry: QuarantineEntry, item: PlanItem) -> str | None:
@@ -309,3 +340,48 @@ def _refused_in(plan: UpdatePlan, *, before: frozenset[Reference]) -> frozenset[
     asked = {item.reference for item in plan.items if item.reference is not None}
     refused = {item.reference for item in plan.items if item.reference and item.reason.code in _REFUSALS}
     return (before - asked) | refused
+
+
+def _outdated(plan: UpdatePlan, holds: Mapping[str, Hold]) -> frozenset[str]:
+    """Return the rollouts that move a container to an image which is not the newest any more."""
+    newest = {item.name: str(item.published) for item in plan.items if item.published is not None}
+    return frozenset(
+        hold.rollout
+        for name, hold in holds.items()
+        if hold.digest is not None and newest.get(name, hold.digest) != hold.digest
+    )
+
+
+def _held_back(plan: UpdatePlan, reason: Reason) -> UpdatePlan:
+    """Return the plan in which nothing is updated now."""
+    items = (
+        replace(item, action=Action.REPORT, reason=reason) if item.action is Action.UPDATE else item
+        for item in plan.items
+    )
+    return replace(plan, items=tuple(items))
+
+
+def _with_holds(plan: UpdatePlan, holds: Mapping[str, Hold]) -> UpdatePlan:
+    """Leave to a rollout what it has."""
+    if not holds:
+        return plan
+    items = (
+        replace(item, action=Action.LEAVE, reason=Reason(ReasonCode.IN_ROLLOUT, holds[item.name].reason))
+        if item.action is Action.UPDATE and item.name in holds
+        else item
+        for item in plan.items
+    )
+    return replace(plan, items=tuple(items))
+
+
+def _outcomes_of(course: Course, progress: Progress) -> dict[str, Outcome]:
+    """Return how it ended for each updated container."""
+    groups = progress.groups
+    found: dict[str, Outcome] = {}
+    for planned in course.groups:
+        group = groups.get(planned.key)
+        outcome = group.outcome if group is not None else None
+        waits = Outcome(OutcomeKind.SKIPPED, f"its turn has not come: rollout {course.id} is {progress.state}")
+        for member in planned.group.updated:
+            found[member.name] = outcome or waits
+    return found

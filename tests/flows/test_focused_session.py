@@ -17,10 +17,17 @@ from watchtower_async.engine.temporary_name import Part, RestartPolicy, RunState
 from watchtower_async.errors import CredentialError, DeniedError, UnauthorizedError, WatchtowerError
 from watchtower_async.events import Announcer
 from watchtower_async.images.reference import Reference
+from watchtower_async.narration import Narrator
 from watchtower_async.registry.client import Published
+from watchtower_async.rollout.coordinator import Clock, Prepared, RolledBack, RunEnd, SlotReport
+from watchtower_async.rollout.course import Course, PlannedGroup, Progress
+from watchtower_async.rollout.course_events import GroupFound, GroupPrepared, GroupSettled
+from watchtower_async.rollout.drawing import RolloutDrawing
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
+from watchtower_async.rollout.policy import UpdatePolicy
 from watchtower_async.rollout.recovery import RecoveryReport
-from watchtower_async.rollout.replacement import ReplacementTarget
+from watchtower_async.rollout.rollouts import Rollouts
+from watchtower_async.rollout.sharers import Sharers
 from watchtower_async.session import Session, SessionPolicy, SessionReport
 from watchtower_async.updates.planner import Planner
 from watchtower_async.updates.scanner import Scanner
@@ -61,9 +68,14 @@ class World:
     def asked(self) -> list[str]:
         return list(self.registries.asked)
 
-    async def replace(self, target: ReplacementTarget) -> Outcome:
-        self.replaced.append(target.reference.familiar)
-        return Outcome(OutcomeKind.UPDATED, "updated")
+    async def prepare(self, planned: PlannedGroup) -> Prepared:
+        return GroupPrepared(planned.key)
+
+    async def run_group(self, planned: PlannedGroup, slot: SlotReport) -> RunEnd:
+        self.replaced += [member.aim.image for member in planned.group.updated if member.aim is not None]
+        slot.down()
+        slot.up()
+        return GroupSettled(planned.key, Outcome(OutcomeKind.UPDATED, "updated"))
 
     async def recover(self, inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
         self.recovered += 1
@@ -77,16 +89,45 @@ class World:
         engine = SmallEngine(containers=documents, listed=listed, images=images)
         credentials = OneCredential()
         scanner = Scanner(registries=self.registries, engine=engine, credentials=credentials, shares_loopback=True)
+        state = a_store_in_memory()
+        narrator = Narrator(host=engine.name, announcer=Announcer(), quarantine=state)
         return Session(
             engine=engine,
             planner=Planner(engine=engine, scanner=scanner, policy=SelectionPolicy(), facts=FACTS),
-            replacer=self,
+            rollouts=Rollouts(
+                runner=_Runner(self), store=state, narrate=narrator.tell, on_over=_ignore, tell=lambda _: None
+            ),
+            drawing=RolloutDrawing(engine=engine, sharers=Sharers(engine), policy=UpdatePolicy(), stop_timeout=10),
             recover=self.recover,
             credentials=credentials,
-            quarantine=a_store_in_memory(),
-            policy=SessionPolicy(monitor_only=False, cleanup=False),
+            memory=state,
+            policy=SessionPolicy(monitor_only=False),
+            narrator=narrator,
             announcer=Announcer(),
         )
+
+
+async def _ignore(course: Course, progress: Progress) -> None:
+    """Clean nothing up."""
+
+
+@dataclass(slots=True)
+class _Runner:
+    """Updates every group at once."""
+
+    world: World
+
+    async def prepare(self, planned: PlannedGroup) -> Prepared:
+        return await self.world.prepare(planned)
+
+    async def run(self, planned: PlannedGroup, slot: SlotReport) -> RunEnd:
+        return await self.world.run_group(planned, slot)
+
+    async def roll_back(self, planned: PlannedGroup, failure: Outcome | None, now: Clock) -> RolledBack:
+        raise AssertionError("nothing fails")
+
+    async def look(self, planned: PlannedGroup, now: Clock) -> GroupFound:
+        raise AssertionError("nothing was interrupted")
 
 
 def _image_id(image: str) -> str:
@@ -189,4 +230,4 @@ async def test_recovery_is_part_of_every_session() -> None:
     left_over = str(TemporaryName("b", Part.OLD, RunState.RUNNING, RestartPolicy(), "x23456789012"))
     world = World(all_stale(A, B), names={B: left_over})
     await world.run(about(A))
-    assert world.recovered == 1
+    assert world.recovered == 2  # at the start, and in the session

@@ -9,7 +9,7 @@ from tests.support.registry_world import a_login
 from tests.support.replacing import BROKEN, leftovers
 from tests.support.simulated_registry import Answer, BasicAuth, Misbehave
 from tests.support.town import a_town
-from watchtower_async.events import ReplacementFinished, SessionFailed
+from watchtower_async.events import ReplacementStarted, SessionFailed
 from watchtower_async.rollout.outcome import OutcomeKind
 from watchtower_async.session import SessionReport
 from watchtower_async.updates.plan import Action
@@ -217,8 +217,8 @@ async def test_containers_are_replaced_in_the_order_of_their_dependencies() -> N
             await town.engine.run(name, town.image(f"team/{name}"), Labels=labels)
             town.publish(f"team/{name}", 2)
         await town.run()
-        finished = [event.item.name for event in town.events if isinstance(event, ReplacementFinished)]
-        assert finished == ["c-db", "b-app", "a-web"]
+        started = [event.item.name for event in town.events if isinstance(event, ReplacementStarted)]
+        assert started == ["c-db", "b-app", "a-web"]
 
 
 async def test_cleanup_removes_the_old_image_and_spares_used_ones() -> None:

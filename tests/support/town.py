@@ -11,11 +11,11 @@ from tests.support.registry_world import Logins, a_client
 from tests.support.replacing import GOOD, a_replacer
 from tests.support.simulated_registry import Misbehave, SimulatedRegistry
 from tests.support.stored import a_store_in_memory
-from watchtower_async.engine.client import Engine
-from watchtower_async.engine.inventory import Inventory
+from watchtower_async.assembly import Assembly, Policies, assemble
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.events import Announcer, Event, Listener
-from watchtower_async.rollout.recovery import RecoveryReport, recover
+from watchtower_async.rollout.hooks import HookRunner
+from watchtower_async.rollout.policy import UpdatePolicy
 from watchtower_async.session import Session, SessionPolicy, SessionReport
 from watchtower_async.state.store import StateStore
 from watchtower_async.updates.plan import UpdatePlan
@@ -25,6 +25,7 @@ from watchtower_async.updates.selection import SelectionPolicy
 
 ENGINE_NAME = "unix:///town.sock"
 """The same for each connection, although each has a socket of its own."""
+COMMON_POLICY = UpdatePolicy()
 
 
 class FreshLogins(Logins):
@@ -72,35 +73,39 @@ class Town:
         self.registry.misbehave(misbehave)
 
     @asynccontextmanager
-    async def session(self, *, monitor_only: bool = False, cleanup: bool = False) -> AsyncIterator[Session]:
+    async def session(
+        self, *, monitor_only: bool = False, cleanup: bool = False, policy: UpdatePolicy = COMMON_POLICY
+    ) -> AsyncIterator[Session]:
         """Connect a session as the application does."""
+        async with self.assembly(monitor_only=monitor_only, cleanup=cleanup, policy=policy) as assembly:
+            yield assembly.session
+
+    @asynccontextmanager
+    async def assembly(
+        self, *, monitor_only: bool = False, cleanup: bool = False, policy: UpdatePolicy = COMMON_POLICY
+    ) -> AsyncIterator[Assembly]:
+        """Connect everything that carries sessions out, as the application does."""
         async with connected(self.engine) as client, a_client(self.store) as registries:
             client.name = ENGINE_NAME
             scanner = Scanner(registries=registries, engine=client, credentials=self.store, shares_loopback=True)
-            yield await self._session(client, scanner, monitor_only=monitor_only, cleanup=cleanup)
+            facts = EngineFacts(api_version=client.info.api_version, platform="linux/amd64")
+            selection = SelectionPolicy(monitor_only=monitor_only)
+            yield assemble(
+                engine=client,
+                planner=Planner(engine=client, scanner=scanner, policy=selection, facts=facts),
+                replacer=await a_replacer(client),
+                hooks=HookRunner(engine=client, enabled=True),
+                credentials=self.store,
+                state=self.state,
+                policies=Policies(session=SessionPolicy(monitor_only=monitor_only), update=policy, cleanup=cleanup),
+                announcer=Announcer((self.events.append, *self.listeners)),
+            )
 
-    async def _session(self, client: Engine, scanner: Scanner, *, monitor_only: bool, cleanup: bool) -> Session:
-        replacer = await a_replacer(client)
-        facts = EngineFacts(api_version=client.info.api_version, platform="linux/amd64")
-        policy = SelectionPolicy(monitor_only=monitor_only)
-
-        async def recover_here(inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
-            return await recover(replacer=replacer, containers=inventory.containers, dry_run=only_report)
-
-        return Session(
-            engine=client,
-            planner=Planner(engine=client, scanner=scanner, policy=policy, facts=facts),
-            replacer=replacer,
-            recover=recover_here,
-            credentials=self.store,
-            quarantine=self.state,
-            policy=SessionPolicy(monitor_only=monitor_only, cleanup=cleanup),
-            announcer=Announcer((self.events.append, *self.listeners)),
-        )
-
-    async def run(self, *, monitor_only: bool = False, cleanup: bool = False) -> SessionReport:
+    async def run(
+        self, *, monitor_only: bool = False, cleanup: bool = False, policy: UpdatePolicy = COMMON_POLICY
+    ) -> SessionReport:
         """Run one session."""
-        async with self.session(monitor_only=monitor_only, cleanup=cleanup) as session:
+        async with self.session(monitor_only=monitor_only, cleanup=cleanup, policy=policy) as session:
             return await session.run()
 
     async def plan(self) -> UpdatePlan:

@@ -67,8 +67,14 @@ ABOUT = {"container": "web", "image": "redis:7", "digest_from": OLD.short, "dige
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        (SessionStarted("s1", "unix:///x"), {"event": "session.started", "log_level": "debug", "session": "s1", "host": "unix:///x"}),
-        (ReplacementStarted(an_item()), {"event": "replacement.started", "log_level": "info", **ABOUT}),
+        (
+            SessionStarted("s1", "unix:///x"),
+            {"event": "session.started", "log_level": "debug", "session": "s1", "host": "unix:///x"},
+        ),
+        (
+            ReplacementStarted(an_item()),
+            {"event": "replacement.started", "log_level": "info", "container_id": an_id("web")[:12], **ABOUT},
+        ),
         (
             ImageRemoved(a_digest("old"), "redis:7"),
             {"event": "image.removed", "log_level": "info", "image_id": an_id("old")[:12], "image": "redis:7"},
@@ -91,6 +97,7 @@ ABOUT = {"container": "web", "image": "redis:7", "digest_from": OLD.short, "dige
             {
                 "event": "session.finished", "log_level": "info", "session": "s1", "duration": 1.235,
                 "Scanned": 3, "Updated": 2, "Failed": 1, "notify": "no",
+                "Fresh": 0, "Skipped": 0, "Stale": 0,
             },
         ),
     ],
@@ -193,3 +200,30 @@ def test_quarantine_is_a_warning_and_its_end_is_news() -> None:
         {"event": "quarantine.added", "log_level": "warning", **about},
         {"event": "quarantine.lifted", "log_level": "info", "reason": "the tag moved", **about},
     ]
+
+
+def test_line_of_a_session_counts_as_watchtower_does() -> None:
+    """What could not be checked is skipped, neither scanned nor failed; the session before does not count."""
+    actions = [
+        Action.UPDATE,
+        Action.REPORT,
+        Action.REFUSE,
+        Action.UNKNOWN,
+        Action.NOTHING,
+        Action.NOTHING,
+        Action.LEAVE,
+    ]
+    session: list[Event] = [
+        SessionStarted("s1", "unix:///x"),
+        *(ContainerJudged(an_item(action)) for action in actions),
+        SessionFinished("s1", scanned=6, updated=0, failed=2, duration=1.0),
+    ]
+    lines = [entry for entry in logged(*session, *session) if entry["event"] == "session.finished"]
+    expected = {"Scanned": 5, "Updated": 0, "Failed": 1, "Fresh": 2, "Skipped": 1, "Stale": 2}
+    assert [expected, expected] == [{key: line[key] for key in expected} for line in lines]
+
+
+def test_line_of_a_session_begins_with_watchtowers_counts() -> None:
+    """In the order in which it writes them, so that a script finds one after the other."""
+    (line,) = logged(SessionFinished("s1", scanned=3, updated=2, failed=1, duration=1.0))
+    assert list(line)[:4] == ["Failed", "Scanned", "Updated", "notify"]

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import structlog
 
 from watchtower_async.credentials.credential import Credential
 from watchtower_async.settings import LogFormat, LogLevel, LogSettings
-from watchtower_async.telemetry.logging import configure_logging
+from watchtower_async.telemetry.logging import LoggedEntry, configure_logging
 
 SECRET = "s3cr3t-marker"
 FORMATS = [LogFormat.JSON, LogFormat.LOGFMT, LogFormat.PRETTY]
@@ -44,28 +45,60 @@ def test_json_line_holds_identifier_sentence_and_values() -> None:
     log, stream = a_log()
     log.info("session.finished", Failed=0, Scanned=3, Updated=1)
     line = json.loads(stream.getvalue())
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("time"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", line.pop("time"))
     assert line == {
         "event": "session.finished", "msg": "Session done", "level": "info", "Failed": 0, "Scanned": 3, "Updated": 1,
     }  # fmt: skip
 
 
 def test_logfmt_line_begins_as_in_watchtower() -> None:
-    """Time, level, sentence, then the values."""
+    """Time, level, sentence, then the values; scripts find the counts of a session where they were."""
     log, stream = a_log(LogFormat.LOGFMT)
-    log.warning("container.unknown", container="web", reason='said "no" = never')
+    log.info("session.finished", Failed=0, Scanned=2, Updated=1, notify="no", Fresh=1)
     assert re.fullmatch(
-        r'time=\S+ level=warning msg="Unable to check container" container=web '
-        r'reason="said \\"no\\" = never" event=container\.unknown\n',
+        r'time="\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ" level=info msg="Session done" '
+        r"Failed=0 Scanned=2 Updated=1 notify=no Fresh=1 event=session\.finished\n",
         stream.getvalue(),
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("web", "web"),
+        ("a-b_c.d/e@f^+", "a-b_c.d/e@f^+"),
+        ("redis:7", '"redis:7"'),
+        ("two words", '"two words"'),
+        ("", '""'),
+        ('said "no" = never', r'"said \"no\" = never"'),
+        ("back\\slash", r'"back\\slash"'),
+        ("line\nbreak\ttab", r'"line\nbreak\ttab"'),
+        ("\x1b[2J\x9b", r'"\u001b[2J\u009b"'),
+        ("grün", '"grün"'),
+        (True, "true"),
+        (7, "7"),
+        (["a", "b"], r'"[\"a\", \"b\"]"'),
+    ],
+)
+def test_logfmt_value_is_quoted_where_it_needs_it(value: object, written: str) -> None:
+    """Whoever reads logfmt gets the value back, and what a registry says moves no cursor."""
+    log, stream = a_log(LogFormat.LOGFMT)
+    log.info("x", value=value)
+    assert f" value={written} event=x\n" in stream.getvalue()
+
+
+def test_logfmt_leaves_out_what_is_not_known() -> None:
+    """No value is no key."""
+    log, stream = a_log(LogFormat.LOGFMT)
+    log.info("x", value=None)
+    assert "value" not in stream.getvalue()
 
 
 def test_pretty_line_is_for_people() -> None:
     """Clock, level, sentence, values; what is empty is left out."""
     log, stream = a_log(LogFormat.PRETTY)
     log.warning("container.unknown", container="web", digest_to=None, detail="")
-    assert re.fullmatch(r"\d\d:\d\d:\d\d WARNI Unable to check container  container=web\n", stream.getvalue())
+    assert re.fullmatch(r"\d\d:\d\d:\d\d WARN  Unable to check container  container=web\n", stream.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -86,6 +119,23 @@ def test_form_and_colours_depend_on_where_it_is_written(
     log, _ = a_log(log_format, stream=stream)
     log.info("updater.stopped")
     assert re.match(begins, stream.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("log_format", "begins"),
+    [
+        (LogFormat.AUTO, 'time="'),
+        (LogFormat.PRETTY, r"\d\d:\d\d:\d\d INFO  Stopped"),
+        (LogFormat.LOGFMT, 'time="'),
+    ],
+)
+def test_who_wants_no_colours_gets_none_in_a_terminal_either(log_format: LogFormat, begins: str) -> None:
+    """The automatic form is logfmt then, as in Watchtower."""
+    stream = Terminal()
+    configure_logging(LogSettings(format=log_format, no_color=True), stream=stream)
+    structlog.get_logger().info("updater.stopped")
+    assert re.match(begins, stream.getvalue())
+    assert "\033" not in stream.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -132,12 +182,13 @@ def test_values_bound_to_the_context_are_written() -> None:
     assert json.loads(stream.getvalue())["session"] == "s1"
 
 
-@pytest.mark.parametrize("log_format", [LogFormat.JSON, LogFormat.LOGFMT])
+@pytest.mark.parametrize("log_format", FORMATS)
 def test_line_break_in_a_value_does_not_make_a_second_line(log_format: LogFormat) -> None:
     """What a registry says cannot pose as an entry of ours."""
     log, stream = a_log(log_format)
-    log.info("x", reason="no\ntime=now level=info msg=forged")
+    log.info("updater.degraded", reason="no\ntime=now level=info msg=forged\x1b[2J\r")
     assert stream.getvalue().count("\n") == 1
+    assert not {"\033", "\r"} & set(stream.getvalue())
 
 
 @pytest.mark.parametrize("log_format", FORMATS)
@@ -199,3 +250,33 @@ def test_standard_error_is_the_default(capsys: pytest.CaptureFixture[str]) -> No
     captured = capsys.readouterr()
     assert captured.out == ""
     assert json.loads(captured.err)["event"] == "x"
+
+
+def test_secret_of_the_settings_is_masked_in_every_line() -> None:
+    """Wherever it comes from."""
+    stream = io.StringIO()
+    configure_logging(LogSettings(format=LogFormat.JSON), stream=stream, secrets=[SECRET])
+    structlog.get_logger().warning("updater.degraded", problem=f"the service said {SECRET}")
+    assert json.loads(stream.getvalue())["problem"] == "the service said ***"
+
+
+def test_listener_hears_what_is_written_and_in_the_words_for_notifications() -> None:
+    """Sentence with its values, level and time, without secrets; what is below the level of the log is not heard."""
+    heard: list[LoggedEntry] = []
+    configure_logging(LogSettings(format=LogFormat.JSON), stream=io.StringIO(), secrets=[SECRET], listener=heard.append)
+    log = structlog.get_logger()
+    log.debug("session.started")
+    log.critical("replacement.lost", container="web", reason=f"said {SECRET}", notify="no")
+    (entry,) = heard
+    assert entry.identifier == "replacement.lost"
+    assert entry.level == "error"
+    assert entry.message == "CONTAINER /web IS DOWN: putting it back failed, look at it now: said ***"
+    assert entry.values == {"container": "web", "reason": "said ***", "notify": "no"}
+    assert abs(datetime.now(UTC) - entry.time) < timedelta(minutes=1)
+
+
+def test_sentence_of_a_notification_is_not_in_the_log() -> None:
+    """It has the values already."""
+    log, stream = a_log()
+    log.info("image.removed", image_id="abc")
+    assert json.loads(stream.getvalue()).keys() == {"event", "msg", "level", "time", "image_id"}

@@ -61,6 +61,23 @@ def test_full_disk_is_told_from_other_failures(message: str, out_of_space: bool)
     assert (error.status, error.out_of_space) == (500, out_of_space)
 
 
+@pytest.mark.parametrize(
+    ("message", "login_refused"),
+    [
+        ("unauthorized: authentication required", True),
+        ('Head "https://r.example/v2/app/manifests/1": no basic auth credentials', True),
+        ("denied: requested access to the resource is denied", True),
+        ('failed to resolve reference "r.example/app:1": unexpected status from HEAD request: 401 Unauthorized', True),
+        ('failed to resolve reference "r.example/app:1": unexpected status from HEAD request: 403 Forbidden', True),
+        ('failed to resolve reference "r.example/app:1": r.example/app:1: not found', False),
+        ("manifest for r.example/app:1 not found: manifest unknown", False),
+    ],
+)
+def test_refused_login_is_told_from_other_failures(message: str, *, login_refused: bool) -> None:
+    """By the words of either image store."""
+    assert login_refused is pull_failed(message).login_refused
+
+
 def read_all(data: bytes, *, size: int = 1000) -> None:
     """Read an answer that arrives in chunks of this size."""
     stream = PullStream()

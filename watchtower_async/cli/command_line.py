@@ -37,11 +37,13 @@ class CommandHelp:
     summary: str
     switches: Mapping[str, str] = field(default_factory=dict)
     verbs: Mapping[str, str] = field(default_factory=dict)
+    takes: str = "CONTAINER"
+    """What the words after it name."""
 
     @property
     def words(self) -> str:
         """Return the words that may follow, for the usage line."""
-        names = "[CONTAINER]..."
+        names = f"[{self.takes}]..."
         return f"{'|'.join(self.verbs)} {names}" if self.verbs else names
 
 
@@ -63,7 +65,16 @@ QUARANTINE = CommandHelp(
     {"--all": "Clear everything.", "--json": "Print the answer for programs."},
     {LIST: "Show what failed, where and why.", CLEAR: "Let the images of these containers be tried again."},
 )  # fmt: skip
-COMMANDS: Mapping[str, CommandHelp] = {item.name: item for item in (PLAN, CREDENTIALS, QUARANTINE)}
+MIGRATE = CommandHelp(
+    "migrate", "Show what becomes of a Watchtower service here: a compose file, the output of docker inspect, or -.",
+    {
+        "--find": "Look for Watchtower on the engine.",
+        "--write": "Write the new compose file, and keep the old one beside it.",
+        "--json": "Print the answer for programs.",
+    },
+    takes="FILE",
+)  # fmt: skip
+COMMANDS: Mapping[str, CommandHelp] = {item.name: item for item in (PLAN, CREDENTIALS, QUARANTINE, MIGRATE)}
 
 
 _TEXT_INDENT = " " * 8
@@ -133,6 +144,7 @@ def _check_quarantine(line: CommandLine) -> None:
 def _take_switch_values(arguments: Sequence[str], options: Sequence[Option]) -> tuple[list[str], dict[str, str]]:
     """Take `--switch=value` out of the arguments: the parser below knows only `--switch`."""
     switches = {flag: option.key for option in options if option.is_switch for flag in option.flags}
+    short = {flag for option in options if not option.is_switch for flag in option.flags if not flag.startswith("--")}
     end = arguments.index("--") if "--" in arguments else len(arguments)
     kept: list[str] = []
     values: dict[str, str] = {}
@@ -140,6 +152,9 @@ def _take_switch_values(arguments: Sequence[str], options: Sequence[Option]) -> 
         flag, equals, text = argument.partition("=")
         if equals and flag in switches:
             values[switches[flag]] = text
+        elif equals and flag in short:
+            # The parser below would take the sign for a part of the value.
+            kept += [flag, text]
         else:
             values.pop(switches.get(argument, ""), None)
             kept.append(argument)

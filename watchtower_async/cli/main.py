@@ -13,7 +13,15 @@ from pathlib import PurePath
 
 import click
 
-from watchtower_async.cli.command_line import COMMANDS, CREDENTIALS, PLAN, QUARANTINE, CommandLine, parse_command_line
+from watchtower_async.cli.command_line import (
+    COMMANDS,
+    CREDENTIALS,
+    MIGRATE,
+    PLAN,
+    QUARANTINE,
+    CommandLine,
+    parse_command_line,
+)
 from watchtower_async.errors import EngineUnavailableError, SettingsError, WatchtowerError
 from watchtower_async.settings import Settings, build_settings
 from watchtower_async.telemetry.logging import configure_logging
@@ -55,6 +63,10 @@ def _run_command(line: CommandLine, settings: Settings, environ: Mapping[str, st
 
         configured = settings.state.directory
         return run_quarantine(line, state_directory(environ, str(configured) if configured else None))
+    if line.command == MIGRATE.name:
+        from watchtower_async.cli.migrate_command import run_migrate  # noqa: PLC0415
+
+        return run_migrate(line, settings, environ)
     from watchtower_async.app import App  # noqa: PLC0415
 
     app = App(settings=settings, environ=settings.engine.environment(environ), command_as_name=word)

@@ -86,13 +86,18 @@ def read_container(document: Mapping[str, Any]) -> ContainerSummary:
 
 
 def read_image(document: Mapping[str, Any]) -> ImageSummary:
-    """Read one entry of `GET /images/json`."""
+    """Read one entry of `GET /images/json`, or what inspect tells about an image."""
     return ImageSummary(
         id=str(document.get("Id") or ""),
-        repo_tags=tuple(text for text in _texts(document.get("RepoTags")) if _NO_NAME not in text),
+        repo_tags=tuple(text for text in _texts(document.get("RepoTags")) if _is_tag(text)),
         repo_digests=tuple(text for text in _texts(document.get("RepoDigests")) if _NO_NAME not in text),
         labels=_labels(document.get("Labels")),
     )
+
+
+def _is_tag(text: str) -> bool:
+    # The containerd image store lists the name by which an image was pulled here, also where that is a digest.
+    return _NO_NAME not in text and "@" not in text
 
 
 def _texts(value: object) -> list[str]:

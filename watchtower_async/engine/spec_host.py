@@ -144,6 +144,8 @@ _LABELS_OF_ANOTHER = (
 )
 
 _INTERFACE_SYSCTL = re.compile(r"net\.[^.]+\.[^.]+\.eth0\..+")
+# Where the driver `local` keeps a volume whose name the engine chose.
+_LOCAL_VOLUME = re.compile(r".+/volumes/([0-9a-f]{64})/_data")
 
 
 def host_request(container: JsonObject, engine: EngineFacts, neighbourhood: Neighbourhood) -> JsonObject:
@@ -233,8 +235,14 @@ def anonymous_volumes(container: JsonObject, borrowed: frozenset[str] = frozense
     named |= {_mount_target(mount) for mount in _host_list(container, "Mounts") if not _is_anonymous(mount)}
     named |= borrowed - _asked_without_name(container)
     mounted = (mount for mount in container.get("Mounts") or () if mount.get("Type") == "volume")
-    volumes = {clean_path(mount.get("Destination", "")): mount for mount in mounted}
+    volumes = {clean_path(mount.get("Destination", "")): _identified(mount) for mount in mounted}
     return {target: volumes[target] for target in sorted(volumes) if target not in named}
+
+
+def _identified(mount: JsonObject) -> JsonObject:
+    """Return the mount with its name, which newer engines leave out where a bind asked for a volume without one."""
+    place = _LOCAL_VOLUME.fullmatch(str(mount.get("Source") or "")) if mount.get("Driver") == "local" else None
+    return mount if mount.get("Name") or place is None else {**mount, "Name": place[1]}
 
 
 def unidentified_volumes(container: JsonObject, borrowed: frozenset[str] = frozenset()) -> tuple[str, ...]:

@@ -21,7 +21,11 @@ _USER_INFO = re.compile(r"(?<=://)[^/@\s\"']+@")
 _QUERY = re.compile(r"(https?://[^\s\"'<>?]+\?)[^\s\"'<>]+")
 # A JSON object in base64: a token, or the login that came with a pull.
 _ENCODED_OBJECT = re.compile(r"\beyJ[A-Za-z0-9+/=_.-]{16,}")
-_LOGIN_REFUSED = ("unauthorized", "denied", "authentication required", "no basic auth credentials")
+_LOGIN_REFUSED = (
+    *("unauthorized", "denied", "authentication required", "no basic auth credentials"),
+    # With the containerd image store, all that is told of the registry's answer is its status.
+    "403 forbidden",
+)
 _HEADER = 8
 
 

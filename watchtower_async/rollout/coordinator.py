@@ -63,6 +63,8 @@ RECORD_SECONDS = 1.0
 """How long a change of a group alone may wait to be stored. After a restart the engine tells what has become of it."""
 LAST_RECORD_SECONDS = 2.0
 LEAST_PAUSE_SECONDS = 0.01
+ENGINE_GONE = "the engine went away"
+"""How the reason begins for which a rollout is given up by itself."""
 
 Prepared = GroupPrepared | GroupFailed | GroupSkipped
 RunEnd = GroupSettled | GroupFailed | GroupSkipped | GroupUnfinished
@@ -298,7 +300,7 @@ class Coordinator:
     def _give_up(self, task: _Task, event: GroupEvent, reason: str) -> None:
         """Give the rollout up, and report a group: without its engine, all others would only fail one by one."""
         if self.progress.state not in {*FINAL, RolloutState.ABANDONING}:
-            self._hear(AbortAsked(f"the engine went away: {reason}"))
+            self._hear(AbortAsked(f"{ENGINE_GONE}: {reason}"))
         self._report(task, event)
 
     # ---- tasks -------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from watchtower_async.rollout.blame import Blame
 from watchtower_async.rollout.groups import Group, Role, read_group
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.policy import UpdatePolicy, read_policy
+from watchtower_async.settings import Order
 
 
 class IllegalTransitionError(WatchtowerError):
@@ -116,6 +117,7 @@ class PlannedGroup:
     group: Group
     monitor: float
     start_deadline: float
+    order: Order = Order.STOP_FIRST
 
     @property
     def key(self) -> str:
@@ -124,7 +126,12 @@ class PlannedGroup:
 
     def as_json(self) -> dict[str, Any]:
         """Return the form for programs."""
-        return {"group": self.group.as_json(), "monitor": self.monitor, "start_deadline": self.start_deadline}
+        return {
+            "group": self.group.as_json(),
+            "monitor": self.monitor,
+            "start_deadline": self.start_deadline,
+            "order": str(self.order),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,7 +338,9 @@ def read_course(document: Mapping[str, Any]) -> Course:
         name=str(document["name"]),
         policy=read_policy(document["policy"]),
         groups=tuple(
-            PlannedGroup(read_group(item["group"]), float(item["monitor"]), float(item["start_deadline"]))
+            PlannedGroup(
+                read_group(item["group"]), float(item["monitor"]), float(item["start_deadline"]), Order(item["order"])
+            )
             for item in document["groups"]
         ),
     )

@@ -51,6 +51,35 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Aim:
+    """The image that a container moves to."""
+
+    image: str
+    """The reference, as text."""
+    digest: str
+    """The published digest."""
+    local_image: str = ""
+    """The engine's id of the image, where it is there and must not be pulled."""
+    starts: bool = True
+    """Whether the new container is started."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form for programs."""
+        return {
+            "image": self.image,
+            "digest": self.digest,
+            "local_image": self.local_image,
+            "starts": self.starts,
+        }
+
+
+def _read_aim(document: Mapping[str, Any] | None) -> Aim | None:
+    if document is None:
+        return None
+    return Aim(str(document["image"]), str(document["digest"]), str(document["local_image"]), bool(document["starts"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """A container in a group."""
 
@@ -59,10 +88,21 @@ class Member:
     role: Role
     is_up: bool = True
     """Whether it ran when the group was made; one that did not is re-created and not started."""
+    image_id: str = ""
+    """The id of the image that it has before."""
+    aim: Aim | None = None
+    """What one that is updated moves to."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the form for programs."""
-        return {"id": self.container_id, "name": self.name, "role": str(self.role), "is_up": self.is_up}
+        return {
+            "id": self.container_id,
+            "name": self.name,
+            "role": str(self.role),
+            "is_up": self.is_up,
+            "image_id": self.image_id,
+            "aim": None if self.aim is None else self.aim.as_json(),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +165,14 @@ class Group:
 def read_group(document: Mapping[str, Any]) -> Group:
     """Read what `as_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
     members = (
-        Member(str(item["id"]), str(item["name"]), Role(item["role"]), bool(item["is_up"]))
+        Member(
+            str(item["id"]),
+            str(item["name"]),
+            Role(item["role"]),
+            bool(item["is_up"]),
+            str(item["image_id"]),
+            _read_aim(item["aim"]),
+        )
         for item in document["members"]
     )
     return Group(str(document["key"]), tuple(members), frozenset(map(str, document["after"])))
@@ -154,8 +201,9 @@ def make_groups(
     updates: Collection[str],
     documents: Mapping[str, JsonObject] | None = None,
     held: Mapping[str, str] | None = None,
+    aims: Mapping[str, Aim] | None = None,
 ) -> Grouping:
-    """Group the containers to be updated, given by name.
+    """Group the containers to be updated, given by name. `aims` are what they move to.
 
     The list of containers tells about networks and links only; shared pid and ipc namespaces are known for the
     inspected `documents` (by container id). `held` are containers that must not be touched, each with the reason.
@@ -165,7 +213,7 @@ def make_groups(
     grouper = _Grouper(present, _relations(list(present.values()), documents or {}), stale, _held(present, held or {}))
     drafts, left_out = grouper.draft_all()
     del grouper  # its tables are larger than what comes out
-    return Grouping(tuple(_finish(draft, present, stale) for draft in drafts), left_out)
+    return Grouping(tuple(_finish(draft, present, stale, aims or {}) for draft in drafts), left_out)
 
 
 def _held(present: Iterable[str], held: Mapping[str, str]) -> dict[str, str]:
@@ -404,10 +452,13 @@ class _Grouper:
         return self._present[name].state in _RESTARTABLE and name not in self._held and name not in self._circle_of
 
 
-def _finish(draft: _Draft, present: Mapping[str, ContainerSummary], updates: frozenset[str]) -> Group:
+def _finish(
+    draft: _Draft, present: Mapping[str, ContainerSummary], updates: frozenset[str], aims: Mapping[str, Aim]
+) -> Group:
     def member(name: str, role: Role) -> Member:
         container = present[name]
-        return Member(container.id, name, role, container.state in UP)
+        aim = aims.get(name) if role is Role.UPDATE else None
+        return Member(container.id, name, role, container.state in UP, container.image_id, aim)
 
     together = [member(name, Role.UPDATE if name in updates else Role.RECREATE) for name in draft.together]
     restarted = [member(name, Role.RESTART) for name in draft.restarts]

@@ -56,6 +56,11 @@ class HookRunner:
         self._uid = uid
         self._gid = gid
 
+    @property
+    def is_enabled(self) -> bool:
+        """Say whether hooks run at all."""
+        return self._enabled
+
     async def before_check(self, container: Hooked) -> HookResult | None:
         """Run the pre-check hook; None where there is none. Its end changes nothing."""
         return await self._run_labelled(HookKind.PRE_CHECK, container, container.id)

@@ -33,6 +33,8 @@ class Outcome:
     detail: tuple[str, ...] = ()
     blame: Blame | None = None
     """Who made it fail, where a successor was created and taken back."""
+    culprit: str = ""
+    """Of several containers, the one that made it fail, where that is known."""
 
     @property
     def condemns_image(self) -> bool:

@@ -48,6 +48,8 @@ class ReplacementTarget:
     digest: Digest | None = None
     registry_auth: str = field(default=_NO_LOGIN, repr=False)
     """The `X-Registry-Auth` header for the pull."""
+    local_image: str = ""
+    """The engine's id of the image to move to, where it is there already and nothing is to be pulled."""
     is_up: bool = True
     """Whether it ran when it was planned. One that did not is created anew and not started."""
 
@@ -78,6 +80,11 @@ class Prepared:
     def new_image_id(self) -> str:
         """Return the id of the image that it will run on."""
         return str(self.new_image.get("Id") or "")
+
+    @property
+    def vanishes(self) -> bool:
+        """Say whether the engine removes it when it is stopped."""
+        return self.recreation.vanishes_at_stop and self.ran is not RunState.STOPPED
 
     def temporary_name(self, part: Part, owner: str = "") -> str:
         """Return the name of one of the two containers during the replacement."""
@@ -157,13 +164,20 @@ class Preparation:
             prepared.append(replace(member, new_image=new_image, recreation=recreation))
         if all(member.new_image_id == member.old_image_id for member in prepared):
             return _skipped("the published image is the one that runs already")
-        choice = choose_order(
-            prepared[0].document,
-            asked=order,
-            engine=self._facts,
-            dependents=tuple(member.target.name for member in prepared[1:]),
-        )
+        choice = self._choose_order(prepared, order)
         return PreparedGroup(members=tuple(prepared), neighbourhood=neighbourhood, order=choice)
+
+    def _choose_order(self, members: list[Prepared], asked: Order) -> OrderChoice:
+        head, *others = members
+        choice = choose_order(
+            head.document, asked=asked, engine=self._facts, dependents=tuple(member.target.name for member in others)
+        )
+        reasons = list(choice.reasons)
+        if choice.order is Order.START_FIRST and head.ran is not RunState.RUNNING:
+            reasons.append("it is paused" if head.ran is RunState.PAUSED else "it does not run")
+        if choice.order is Order.START_FIRST and head.vanishes:
+            reasons.append("the engine removes it at its stop (--rm)")
+        return OrderChoice(Order.STOP_FIRST, tuple(reasons)) if reasons else choice
 
     async def _prepare(
         self, target: ReplacementTarget, containers: list[ContainerSummary], targets: Sequence[ReplacementTarget]
@@ -178,7 +192,7 @@ class Preparation:
         old_image = await self._image(str(document.get("Image") or ""))
         if old_image is None:
             return _refused(("the container's image is gone, so nobody can say which settings came from it",))
-        is_kept = target.digest is None
+        is_kept = target.reference is None
         recreation = self._recreation(
             document, old_image, old_image if is_kept else None, _replacing(Neighbourhood(containers), targets)
         )
@@ -194,6 +208,8 @@ class Preparation:
         injected = await find_injected_files(self._engine, document) if recreation.needs_injected_file_check else ()
         if isinstance(injected, str):
             return _refused((injected,))
+        if injected and recreation.vanishes_at_stop:
+            return _refused(("it has --rm and copied files, which would be gone with it if it had to be put back",))
         return Prepared(
             target=target,
             document=document,
@@ -208,10 +224,7 @@ class Preparation:
     async def _further_reasons(self, document: JsonObject, recreation: Recreation) -> tuple[str, ...]:
         """Return what else speaks against it, beside the container's own settings."""
         missing = await self._missing_networks(document, recreation)
-        reasons = [f"network {name} does not exist any more" for name in missing]
-        if recreation.vanishes_at_stop:
-            reasons.append("HostConfig.AutoRemove (--rm) is set and is not carried over yet")
-        return tuple(reasons)
+        return tuple(f"network {name} does not exist any more" for name in missing)
 
     async def _image_reasons(self, document: JsonObject) -> tuple[str, ...]:
         """Say so where the name of a container's image means another one by now: it would come up on that."""
@@ -271,8 +284,11 @@ class Preparation:
         """Pull for all before the first is touched."""
         images: list[JsonObject] = []
         for member in members:
-            if member.target.digest is None:
+            if member.target.reference is None:
                 images.append(member.old_image)
+                continue
+            if member.target.local_image:
+                images.append(await self._engine.inspect_image(member.target.local_image))
                 continue
             found = await self._pull(member.target, member.recreation.platform)
             if isinstance(found, Outcome):

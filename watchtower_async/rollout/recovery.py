@@ -21,6 +21,7 @@ from watchtower_async.errors import EngineError, EngineUnavailableError, NoSuchO
 from watchtower_async.rollout.families import Family, families
 from watchtower_async.rollout.health import Bad, watch_budget
 from watchtower_async.rollout.replacement import Replacer, Restored
+from watchtower_async.rollout.steps import FailedImage
 from watchtower_async.rollout.transitions import (
     MARGIN_SECONDS,
     Found,
@@ -31,6 +32,8 @@ from watchtower_async.rollout.transitions import (
     situations,
     whose_turn,
 )
+
+__all__ = ["FailedImage", "RecoveryReport", "has_leftovers", "recover"]
 
 CLOCK_MARGIN_SECONDS = 1.0
 """The engine's clock and ours do not tick together."""
@@ -47,6 +50,8 @@ class RecoveryReport:
     text: str
     is_lost: bool = False
     """A person must look at it now."""
+    failed: tuple[FailedImage, ...] = ()
+    """Images that failed by themselves and were taken back, so that they are not tried again."""
 
 
 def has_leftovers(containers: Iterable[ContainerSummary]) -> bool:
@@ -179,6 +184,7 @@ _WOULD: dict[Move, str] = {
     Move.DISCARD_NEW: "a prepared successor would be removed",
     Move.UNDO: "the old container would be put back",
     Move.FORWARD: "the replacement would be finished",
+    Move.REPLACE_FOR_GOOD: "the replacement would be finished",
     Move.PROMOTE_NEW: "the old container is gone; the new one would get its name",
     Move.PROMOTE_BAD: "the old container is gone; the failed new one would get its name",
     Move.ASK_A_PERSON: "a person must look at it: somebody made a container of that name in the meantime",
@@ -187,6 +193,7 @@ _DID: dict[Move, str] = {
     Move.DISCARD_NEW: "a prepared successor was removed",
     Move.UNDO: "the old container was put back",
     Move.FORWARD: "the replacement was finished",
+    Move.REPLACE_FOR_GOOD: "the replacement was finished",
     Move.PROMOTE_NEW: "the old container was gone; the new one has its name now",
 }
 
@@ -203,4 +210,4 @@ def _done(base: str, restored: Restored) -> RecoveryReport:
     text = f"interrupted replacement: {_DID.get(last, 'it was in order already')}"
     if isinstance(restored.verdict, Bad):
         text += f", because the new one failed: {restored.verdict.reason}"
-    return RecoveryReport(base, "; ".join((text, *restored.evidence)))
+    return RecoveryReport(base, "; ".join((text, *restored.evidence)), failed=restored.failed)

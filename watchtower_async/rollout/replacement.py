@@ -12,6 +12,9 @@ Everything that the request can make fail, fails while the predecessor runs:
 
 With start-first, the successor starts and is watched before the names change and the predecessor stops.
 
+A container that the engine removes at its stop (`--rm`) cannot be put back, only be made again from what was prepared:
+its successor is created before, and gets the name last.
+
 From the create on, whatever goes wrong is put right by looking at the names and undoing what they tell. Cancelled
 before the cut-over, the predecessor is as it was; cancelled while the successor is watched, it runs and recovery goes
 on with it. The cut-over itself is not cancelled; it has a deadline, and is hastened when the updater has to leave.
@@ -20,6 +23,7 @@ on with it. The cut-over itself is not cancelled; it has a deadline, and is hast
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -29,14 +33,20 @@ from watchtower_async.engine.client import CALL_SECONDS, STOP_EXTRA_SECONDS, Eng
 from watchtower_async.engine.injected_files import carry_over
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.engine.spec_parts import section
-from watchtower_async.engine.temporary_name import Part
-from watchtower_async.errors import EngineConflictError, EngineError, EngineUnavailableError, PredecessorLostError
+from watchtower_async.engine.temporary_name import Part, RunState
+from watchtower_async.errors import (
+    EngineConflictError,
+    EngineError,
+    EngineUnavailableError,
+    NoSuchObjectError,
+    PredecessorLostError,
+)
 from watchtower_async.rollout.blame import Blame, blame_for
 from watchtower_async.rollout.health import Bad, Good
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.preparation import Preparation, Prepared, PreparedGroup, ReplacementTarget
 from watchtower_async.rollout.sharers import Sharers
-from watchtower_async.rollout.steps import CutOver, Steps
+from watchtower_async.rollout.steps import CutOver, FailedImage, Steps
 from watchtower_async.rollout.transitions import Move, Situation, decide_together
 from watchtower_async.settings import Order
 
@@ -44,7 +54,6 @@ __all__ = ["PreparedGroup", "ReplacementSettings", "ReplacementTarget", "Replace
 
 UNDO_ATTEMPTS = 4
 UNDO_PAUSE_SECONDS = 1.0
-LONGEST_STOP_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,8 @@ class Restored:
     evidence: tuple[str, ...] = ()
     verdict: Good | Bad | None = None
     """How the successors were found where they were watched."""
+    failed: tuple[FailedImage, ...] = ()
+    """Images that failed by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,15 +175,19 @@ class Replacer:
             early = await self._start_early(group, successors, slot)
             if early is not None:
                 return early
-        failure = await self._cut_over(group, successors)
+        cut_over = self._replace_for_good if group.members[0].vanishes else self._cut_over
+        failure = await cut_over(group, successors)
         if failure is not None:
             return failure
+        watched = [(successors[member.target.container_id], member.ran) for member in group.members]
         try:
-            watched = [(successors[member.target.container_id], member.ran) for member in group.members]
             index, verdict = await self._steps.watch_all(watched, (lambda: None) if is_start_first else slot.up)
         except EngineError as error:
             # Nobody knows how the successors are. They run, and recovery watches them again.
             return Outcome(OutcomeKind.UNFINISHED, f"the new container could not be watched: {error}")
+        except anyio.get_cancelled_exc_class():
+            await self._leave(group, watched)
+            raise
         if isinstance(verdict, Bad):
             return _failed_successor(group, index, verdict)
         return await self._settle(group, verdict)
@@ -268,7 +283,11 @@ class Replacer:
     # ---- the cut-over ------------------------------------------------------------------------------------------
 
     async def _cut_over(self, group: PreparedGroup, successors: dict[str, str]) -> Failure | None:
-        orders = [self._order_of(member, successors[member.target.container_id]) for member in group.members]
+        runs_already = group.order.order is Order.START_FIRST
+        orders = [
+            replace(self._order_of(member, successors[member.target.container_id]), first_start=not runs_already)
+            for member in group.members
+        ]
         renamed = is_starting = False
         try:
             with anyio.fail_after(self._cut_over_budget(orders), shield=True):
@@ -300,6 +319,43 @@ class Replacer:
     def _cut_over_budget(self, orders: Sequence[CutOver]) -> float:
         return sum(_patience(order.stop.timeout) + STOP_EXTRA_SECONDS + 3 * CALL_SECONDS for order in orders)
 
+    async def _replace_for_good(self, group: PreparedGroup, successors: dict[str, str]) -> Outcome | Failure | None:
+        """Cut over what the engine removes at its stop. From the stop on there is no way but on."""
+        (member,) = group.members
+        old = member.target.container_id
+        is_starting = False
+        try:
+            with anyio.fail_after(self._cut_over_budget([self._order_of(member, "")]), shield=True):
+                await self.engine.rename_container(old, member.temporary_name(Part.OLD, self.owner))
+                await self._steps.stop_for_good(self._steps.stop_order(member.document))
+                is_starting = True
+                await self.engine.start_container(successors[old])
+                is_starting = False
+                await self._steps.start_and_name(successors[old], member.ran, member.target.name)
+        except (EngineError, TimeoutError) as error:
+            if is_starting and isinstance(error, EngineError) and not error.transient:
+                reason = f"the new container did not start: {error}"
+                return Failure(Outcome(OutcomeKind.FAILED, reason, blame=blame_for(error)))
+            return await self._go_on_for_good(group, successors[old], f"the change-over was interrupted: {error}")
+        return None
+
+    async def _go_on_for_good(self, group: PreparedGroup, successor: str, reason: str) -> Outcome | Failure | None:
+        """Find out what an interrupted change-over has done, and go on with the successor where that is possible."""
+        (member,) = group.members
+        try:
+            with anyio.fail_after(2 * self._cut_over_budget([self._order_of(member, "")]), shield=True):
+                await self.restore(group.names, give_up=False)
+                document = await self.engine.inspect_container(member.target.name)
+        except (EngineUnavailableError, TimeoutError) as error:
+            return Outcome(OutcomeKind.UNFINISHED, f"{reason}; the engine went away: {error}")
+        except (EngineError, PredecessorLostError) as error:
+            return Failure(Outcome(OutcomeKind.FAILED, f"{reason}; {error}", blame=Blame.HOST))
+        if document.get("Id") == successor:
+            return None
+        with anyio.CancelScope(shield=True):
+            await self._untouch_tags(group)
+        return Outcome(OutcomeKind.FAILED, f"{reason}; the old container runs on", blame=Blame.HOST)
+
     # ---- after it ----------------------------------------------------------------------------------------------
 
     async def _settle(self, group: PreparedGroup, verdict: Good) -> Outcome:
@@ -315,6 +371,8 @@ class Replacer:
 
     async def take_back(self, group: PreparedGroup, failure: Failure) -> Outcome:
         """Put the predecessors back, whatever state they are in. Not cancelled, and bounded."""
+        if failure.is_touched and group.members[0].vanishes:
+            return await self._make_again(group, failure)
         reason = failure.outcome.reason
         budget = 2 * self._cut_over_budget([self._order_of(member, "") for member in group.members])
         try:
@@ -331,6 +389,43 @@ class Replacer:
             return await self._not_put_back(group, reason, error)
         kind = OutcomeKind.ROLLED_BACK if failure.is_touched else OutcomeKind.FAILED
         return replace(failure.outcome, kind=kind, detail=restored.evidence)
+
+    async def _make_again(self, group: PreparedGroup, failure: Failure) -> Outcome:
+        """Make a container that removed itself at its stop anew, from its own settings and its old image."""
+        (member,) = group.members
+        try:
+            with anyio.fail_after(2 * self._cut_over_budget([self._order_of(member, "")]), shield=True):
+                evidence = await self._steps.clear_for_good(member.target.name, besides=member.target.container_id)
+                await self._untouch_tags(group)
+                await self._create_again(group, member)
+        except (EngineError, TimeoutError) as error:
+            text = f"{failure.outcome.reason}; it had --rm, and could not be made again: {error}"
+            return Outcome(OutcomeKind.LOST, text, blame=failure.outcome.blame)
+        return replace(failure.outcome, kind=OutcomeKind.ROLLED_BACK, detail=evidence)
+
+    async def _create_again(self, group: PreparedGroup, member: Prepared) -> None:
+        kept = replace(member, new_image=member.old_image)
+        recreation = self._preparation.recreation_with(kept, group.neighbourhood)
+        request = recreation.request
+        try:
+            meant = (await self.engine.inspect_image(str(request.get("Image") or ""))).get("Id")
+        except NoSuchObjectError:
+            meant = None
+        if meant != member.old_image_id:
+            request = {**request, "Image": member.old_image_id}  # its tag belongs to another image now
+        name = member.target.name
+        container = await self.engine.create_container(name, request, platform=recreation.platform)
+        for network, endpoint in recreation.extra_networks:
+            await self.engine.connect_network(network, container, endpoint)
+        await self._steps.start_and_name(container, member.ran, name)
+
+    async def _leave(self, group: PreparedGroup, watched: Sequence[tuple[str, RunState]]) -> None:
+        """Take back at once what is seen to have failed when nobody will watch it any more."""
+        failed: tuple[int, Bad] | None = None
+        with anyio.move_on_after(CALL_SECONDS, shield=True), suppress(EngineError):
+            failed = await self._steps.failed_already(watched)
+        if failed is not None:
+            await self.take_back(group, _failed_successor(group, *failed))
 
     async def _not_put_back(self, group: PreparedGroup, reason: str, error: EngineError) -> Outcome:
         with anyio.move_on_after(CALL_SECONDS, shield=True):
@@ -360,18 +455,22 @@ class Replacer:
         moves: list[Move] = []
         evidence: tuple[str, ...] = ()
         verdict: Good | Bad | None = None
+        failed: tuple[FailedImage, ...] = ()
         failures = 0
         while True:
             try:
-                members = await self._steps.observe_all(bases, joined=joined)
-                move, concerned = decide_together(members, give_up=give_up or isinstance(verdict, Bad))
-                if move is Move.NOTHING:
-                    return Restored(tuple(moves), evidence, verdict)
-                moves.append(move)
+                with anyio.CancelScope(shield=True):
+                    members = await self._steps.observe_all(bases, joined=joined)
+                    move, concerned = decide_together(members, give_up=give_up or isinstance(verdict, Bad))
+                    if move is Move.NOTHING:
+                        _see_that_it_is_there(moves, members)
+                        return Restored(tuple(moves), evidence, verdict, failed)
+                    moves.append(move)
+                    if move is not Move.FORWARD:
+                        evidence = await self._move(move, concerned) or evidence
                 if move is Move.FORWARD:
-                    verdict = await self._steps.forward(concerned)
-                else:
-                    evidence = await self._move(move, concerned) or evidence
+                    verdict, image = await self._steps.forward(concerned)
+                    failed = failed if image is None else (image,)
             except EngineError as error:
                 failures += 1
                 if failures >= UNDO_ATTEMPTS:
@@ -384,6 +483,9 @@ class Replacer:
         if move in (Move.UNDO, Move.DISCARD_NEW):
             return await self._steps.undo(concerned)
         situation = concerned[0]
+        if move is Move.REPLACE_FOR_GOOD:
+            await self._steps.replace_for_good(situation)
+            return ()
         if move is Move.PROMOTE_NEW:
             await self._steps.promote_new(situation)
             return ()
@@ -400,7 +502,16 @@ class Replacer:
 
 
 def _patience(timeout: int | None) -> float:
-    return CALL_SECONDS if timeout is None or timeout < 0 else min(float(timeout), LONGEST_STOP_SECONDS)
+    return CALL_SECONDS if timeout is None or timeout < 0 else float(timeout)
+
+
+def _see_that_it_is_there(moves: Sequence[Move], members: Sequence[Situation]) -> None:
+    """Tell of a successor that the engine removed when it could not be started (`--rm`). Raises PredecessorLostError."""
+    gone = [situation.base for situation in members if situation.named is None]
+    if gone and moves and moves[-1] in (Move.PROMOTE_NEW, Move.REPLACE_FOR_GOOD):
+        raise PredecessorLostError(
+            f"{gone[0]} had --rm, and the engine removed its successor as well, which did not start"
+        )
 
 
 def _untouched(outcome: Outcome) -> Failure:
@@ -410,4 +521,5 @@ def _untouched(outcome: Outcome) -> Failure:
 def _failed_successor(group: PreparedGroup, index: int, verdict: Bad) -> Failure:
     whose = "the new container" if len(group.members) == 1 else f"the new container of {group.names[index]}"
     reason = f"{whose} failed: {verdict.reason}"
-    return Failure(Outcome(OutcomeKind.FAILED, reason, blame=verdict.blame))
+    culprit = group.names[index] if len(group.members) > 1 else ""
+    return Failure(Outcome(OutcomeKind.FAILED, reason, blame=verdict.blame, culprit=culprit))

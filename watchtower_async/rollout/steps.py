@@ -8,7 +8,11 @@ is finished by running it again. Rules for the order:
 * a restarting container is stopped before it is renamed: engines before 28 refuse the other order;
 * at no moment do both containers carry a policy that would start them, and at most for one call neither does;
 * the predecessor is removed last, and a failed successor only when the predecessor is up;
-* of containers that share namespaces, dependents stop first and targets start first.
+* of containers that share namespaces, dependents stop first and targets start first;
+* what the engine removes at its stop (`--rm`) has no way back: its successor takes the name last, since nothing else
+  would tell that somebody was at work.
+
+Nothing here is cancelled half-way but the watching. Each call has its own deadline.
 """
 
 from __future__ import annotations
@@ -28,14 +32,17 @@ from watchtower_async.engine.temporary_name import Part, RestartPolicy, RunState
 from watchtower_async.engine.times import parse_time
 from watchtower_async.errors import EngineError, InvalidReferenceError, NoSuchObjectError
 from watchtower_async.images.reference import Reference, parse_reference
-from watchtower_async.rollout.health import Bad, Good, collect_evidence, watch_successor
+from watchtower_async.rollout.blame import Blame, blame_for
+from watchtower_async.rollout.health import Bad, Good, collect_evidence, judge_successor, watch_successor
 from watchtower_async.rollout.transitions import UP, Found, Situation, situations
 
 STOP_SIGNAL_LABEL = "com.centurylinklabs.watchtower.stop-signal"
 HOLD_POLL_SECONDS = 0.5
 HOLD_MARGIN_SECONDS = 2.0
 HASTE_SECONDS = 4.0
-"""What a container that is being stopped still gets when we have to leave: Docker gives us ten seconds by default."""
+"""What all that is being stopped still gets when we have to leave: Docker gives us ten seconds by default."""
+VANISH_SECONDS = 30.0
+VANISH_POLL_SECONDS = 0.05
 
 ALWAYS = RestartPolicy("always")
 NEVER = RestartPolicy("no")
@@ -62,6 +69,17 @@ class CutOver:
     """Whether the successor was never started."""
 
 
+@dataclass(frozen=True, slots=True)
+class FailedImage:
+    """What a successor ran that failed by itself: for the quarantine."""
+
+    container: str
+    """Its original name."""
+    image: str
+    """Its image, as its configuration names it."""
+    image_id: str
+
+
 class Steps:
     """Carries sequences out on one engine. Raises EngineError where a call fails."""
 
@@ -75,6 +93,7 @@ class Steps:
         self._stop_timeout = stop_timeout
         self._monitor = monitor
         self._haste = haste
+        self._kill_at: float | None = None
 
     def stop_order(self, document: JsonObject) -> StopOrder:
         """Return how to stop an inspected container: its own time-out and signal come first."""
@@ -83,14 +102,6 @@ class Steps:
         return StopOrder(str(document["Id"]), timeout, labels_of(document).get(STOP_SIGNAL_LABEL) or None)
 
     # ---- forward -----------------------------------------------------------------------------------------------
-
-    async def cut_over(self, orders: Sequence[CutOver]) -> None:
-        """Stop the predecessors and start the successors, which have the names already. Targets stand first."""
-        for order in reversed(orders):
-            await self.make_way(order)
-        for order in orders:
-            await self.start(order)
-            await self.neutralise(order)
 
     async def make_way(self, order: CutOver) -> None:
         """Stop the predecessor, so that the engine alone brings it up again until the successor has started."""
@@ -122,19 +133,77 @@ class Steps:
         on_up()
         return Good("it was not running before" if ran is RunState.STOPPED else "it is paused, as before")
 
-    async def forward(self, members: Sequence[Situation]) -> Good | Bad:
+    async def forward(self, members: Sequence[Situation]) -> tuple[Good | Bad, FailedImage | None]:
         """Go on where somebody stopped: cut over if that is not done, watch, and remove the predecessors of good ones.
 
-        Each situation has a successor under the name and a predecessor. Targets stand first.
+        Each situation has a successor under the name and a predecessor. Targets stand first. Returns also what failed
+        by itself. Cancelled while it watches, it puts the predecessors back where a successor has failed already.
         """
-        orders = [await self._order_of(situation) for situation in members]
-        await self.cut_over(orders)
-        await self._rejoin([order.successor_id for order in orders])
-        verdict = await self._judge_all(members, orders)
+        with anyio.CancelScope(shield=True):
+            orders = [await self._order_of(situation) for situation in members]
+            index, verdict = await self._go_on(members, orders)
         if isinstance(verdict, Good):
+            try:
+                index, verdict = await self.watch_all([(order.successor_id, order.ran) for order in orders])
+            except anyio.get_cancelled_exc_class():
+                await self._leave(members, orders)
+                raise
+        with anyio.CancelScope(shield=True):
+            if isinstance(verdict, Bad) and not any(situation.is_joined for situation in members):
+                return verdict, await self._failed_image(members[index], verdict)
             for order in reversed(orders):
                 await self._engine.remove_container(order.stop.container_id)
-        return verdict
+        if isinstance(verdict, Bad):
+            # What lives in its namespaces is settled on it, so there is no way back for these alone.
+            text = f"{members[index].base} is kept, as others were settled on it, although {verdict.reason}"
+            return Good(text), None
+        return verdict, None
+
+    async def _go_on(self, members: Sequence[Situation], orders: Sequence[CutOver]) -> tuple[int, Good | Bad]:
+        """Cut over, and say which successor the engine could not start."""
+        for order in reversed(orders):
+            await self.make_way(order)
+        for index, order in enumerate(orders):
+            try:
+                await self.start(order)
+            except EngineError as error:
+                if error.transient or any(situation.is_joined for situation in members):
+                    raise
+                return index, Bad(f"it did not start: {error}", blame_for(error))
+            await self.neutralise(order)
+        await self._rejoin([order.successor_id for order in orders])
+        return 0, Good("it was started")
+
+    async def _leave(self, members: Sequence[Situation], orders: Sequence[CutOver]) -> None:
+        """See that the containers run when nobody will watch them any more."""
+        with anyio.CancelScope(shield=True), suppress(EngineError):
+            failed = await self.failed_already([(order.successor_id, order.ran) for order in orders])
+            if failed is not None and not any(situation.is_joined for situation in members):
+                await self.undo(members)
+
+    async def failed_already(self, watched: Sequence[tuple[str, RunState]]) -> tuple[int, Bad] | None:
+        """Look once: return the index and verdict of a successor that has failed, None where none is known to."""
+        for index, (successor, ran) in enumerate(watched):
+            if ran is not RunState.RUNNING:
+                continue
+            try:
+                document = await self._engine.inspect_container(successor)
+            except NoSuchObjectError:
+                return index, Bad("it was removed while it was watched", Blame.HOST)
+            judgement = judge_successor(document, watched=0.0, monitor=self._monitor)
+            if isinstance(judgement, Bad):
+                return index, judgement
+        return None
+
+    async def _failed_image(self, situation: Situation, verdict: Bad) -> FailedImage | None:
+        if verdict.blame is not Blame.IMAGE or situation.successor is None:
+            return None
+        try:
+            document = await self._engine.inspect_container(situation.successor.id)
+        except NoSuchObjectError:
+            return None
+        image = str(section(document, "Config").get("Image") or "")
+        return FailedImage(situation.base, image, str(document.get("Image") or ""))
 
     async def _order_of(self, situation: Situation) -> CutOver:
         old, successor, code = situation.old, situation.named, situation.code
@@ -178,13 +247,6 @@ class Steps:
         if failure is not None:
             raise failure
         return 0, verdicts[0]
-
-    async def _judge_all(self, members: Sequence[Situation], orders: Sequence[CutOver]) -> Good | Bad:
-        index, verdict = await self.watch_all([(order.successor_id, order.ran) for order in orders])
-        if isinstance(verdict, Bad) and any(situation.is_joined for situation in members):
-            # What lives in its namespaces is settled on it, so there is no way back for these alone.
-            return Good(f"{members[index].base} is kept, as others were settled on it, although {verdict.reason}")
-        return verdict
 
     async def _rejoin(self, ids: Sequence[str]) -> None:
         """Restart what runs in a namespace that is gone, as its target was started after it. Targets stand first."""
@@ -243,10 +305,51 @@ class Steps:
 
     async def promote_new(self, situation: Situation) -> None:
         """Give the name to a successor whose predecessor somebody removed."""
-        assert situation.new is not None
-        if situation.should_run:
-            await self._engine.start_container(situation.new.id)
-        await self._engine.rename_container(situation.new.id, situation.base)
+        new, code = situation.new, situation.code
+        assert new is not None
+        assert code is not None
+        await self.start_and_name(new.id, code.ran, situation.base)
+
+    async def replace_for_good(self, situation: Situation) -> None:
+        """Replace what removes itself at its stop. It may be stopping already, so there is no other way than on."""
+        assert situation.old is not None
+        with suppress(NoSuchObjectError):
+            await self.stop_for_good(self.stop_order(await self._engine.inspect_container(situation.old.id)))
+        await self.promote_new(situation)
+
+    async def stop_for_good(self, order: StopOrder) -> None:
+        """Stop what removes itself at its stop, and wait until it is gone: it holds its ports and its name so long."""
+        with suppress(NoSuchObjectError):
+            await self.stop(order)
+        deadline = anyio.current_time() + VANISH_SECONDS
+        while anyio.current_time() < deadline:
+            try:
+                await self._engine.inspect_container(order.container_id)
+            except NoSuchObjectError:
+                return
+            await anyio.sleep(VANISH_POLL_SECONDS)
+        raise EngineError("the engine has not removed a container with --rm after its stop")
+
+    async def clear_for_good(self, base: str, *, besides: str) -> tuple[str, ...]:
+        """Remove a failed successor that has the name, or was to get it; return what it left to understand it."""
+        evidence: tuple[str, ...] = ()
+        situation = await self.observe(base)
+        for found in (situation.named, situation.new, situation.old):
+            if found is None or (found is situation.named and found.id == besides):
+                continue
+            with suppress(NoSuchObjectError):
+                document = await self._engine.inspect_container(found.id)
+                evidence = evidence or await collect_evidence(self._engine, found.id)
+                await self.stop_for_good(self.stop_order(document))
+        return evidence
+
+    async def start_and_name(self, container_id: str, ran: RunState, name: str) -> None:
+        """Start a successor that gets its name last."""
+        if ran is not RunState.STOPPED:
+            await self._engine.start_container(container_id)
+        if ran is RunState.PAUSED:
+            await self._engine.pause_container(container_id)
+        await self._engine.rename_container(container_id, name)
 
     async def promote_bad(self, situation: Situation) -> None:
         """Bring up the failed successor, because nothing else is left under this name."""
@@ -282,7 +385,7 @@ class Steps:
 
     async def _hold_up(self, container_id: str, code: TemporaryName) -> None:
         """Start a container again when a stop that was still on its way reaches it."""
-        if code.ran is not RunState.RUNNING:
+        if code.ran is RunState.STOPPED:
             return
         document = await self._engine.inspect_container(container_id)
         timeout = self.stop_order(document).timeout
@@ -291,13 +394,15 @@ class Steps:
             document = await self._engine.inspect_container(container_id)
             if section(document, "State").get("Status") in ("exited", "created"):
                 await self._engine.start_container(container_id)
+                if code.ran is RunState.PAUSED:
+                    await self._engine.pause_container(container_id)
                 return
             await anyio.sleep(HOLD_POLL_SECONDS)
 
     # ---- shared ------------------------------------------------------------------------------------------------
 
     async def stop(self, order: StopOrder) -> None:
-        """Stop a container as its owner wants it stopped; in haste, it is killed when it does not end soon."""
+        """Stop a container as its owner wants it stopped; in haste, it is killed where it does not end soon."""
         failure: EngineError | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self._kill_in_haste, order.container_id)
@@ -311,7 +416,9 @@ class Steps:
 
     async def _kill_in_haste(self, container_id: str) -> None:
         await self._haste.wait()
-        await anyio.sleep(HASTE_SECONDS)
+        if self._kill_at is None:
+            self._kill_at = anyio.current_time() + HASTE_SECONDS
+        await anyio.sleep_until(self._kill_at)  # one deadline for all: several may have to be stopped one by one
         with suppress(EngineError):  # the stop itself tells what is wrong
             await self._engine.kill_container(container_id)
 
@@ -357,4 +464,17 @@ class Steps:
         found = situations(containers)
         named = {item.name: Found(item) for item in containers}
         members = [found.get(base) or Situation(base, named.get(base)) for base in bases]
-        return [replace(member, is_joined=member.base in joined) for member in members]
+        return [
+            replace(member, is_joined=member.base in joined, vanishes=await self._vanishes(member))
+            for member in members
+        ]
+
+    async def _vanishes(self, situation: Situation) -> bool:
+        """Say whether the engine removes the predecessor at its stop, where that decides what is done."""
+        if situation.old is None or situation.new is None or not situation.should_run:
+            return False
+        try:
+            document = await self._engine.inspect_container(situation.new.id)
+        except NoSuchObjectError:
+            return False
+        return bool(section(document, "HostConfig").get("AutoRemove"))

@@ -10,6 +10,8 @@ leaves behind:
     web, bad / old, bad        a successor is being taken back
     web                        done
 
+A container that the engine removes at its stop (`--rm`) has another way: old, new · new · web.
+
 `decide` is asked by recovery, and by a replacement whose own step failed. It never needs to know how far anybody got.
 """
 
@@ -35,6 +37,8 @@ class Move(StrEnum):
     UNDO = "put the predecessor back"
     FORWARD = "go on"
     """Stop the predecessor, start the successor, watch it, remove the predecessor."""
+    REPLACE_FOR_GOOD = "go on, as there is no way back"
+    """The engine removes the predecessor at its stop, which may have been asked for already."""
     PROMOTE_NEW = "give the successor the name"
     """The predecessor is gone: somebody removed it."""
     PROMOTE_BAD = "bring the failed successor up"
@@ -77,6 +81,8 @@ class Situation:
     bad: Found | None = None
     has_doubles: bool = False
     """More than one container has the same part: two updaters worked here, or somebody renamed."""
+    vanishes: bool = False
+    """The engine removes the predecessor at its stop."""
     is_joined: bool = False
     """Others, whose own replacement is settled already, share the successor's namespaces or link to it."""
 
@@ -164,7 +170,8 @@ def decide(situation: Situation, *, give_up: bool = False) -> Move:
             return Move.ASK_A_PERSON
         return Move.UNDO if named is not None or old is not None else Move.PROMOTE_BAD
     if new is not None:
-        return Move.ASK_A_PERSON if named is not None else Move.UNDO
+        back = Move.REPLACE_FOR_GOOD if situation.vanishes and not give_up else Move.UNDO
+        return Move.ASK_A_PERSON if named is not None else back
     return _after_the_names_changed(situation, give_up=give_up)
 
 
@@ -181,7 +188,7 @@ def _after_the_names_changed(situation: Situation, *, give_up: bool) -> Move:
     return Move.UNDO if give_up or (situation.should_run and lost_the_race) else Move.FORWARD
 
 
-_ALONE = (Move.PROMOTE_NEW, Move.PROMOTE_BAD)
+_ALONE = (Move.REPLACE_FOR_GOOD, Move.PROMOTE_NEW, Move.PROMOTE_BAD)
 _BACK = frozenset({Move.UNDO, Move.DISCARD_NEW})
 
 

@@ -1,9 +1,14 @@
-"""Writes announced facts to the log: one line per container, one per session."""
+"""Writes announced facts to the log: one line per container, one per session.
+
+The line of a session begins with the original Watchtower's counts, under its names. What could not be checked is
+`Skipped`, and neither `Scanned` nor `Failed`. What has a newer image and is left is `Stale`, and not `Updated`.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 
@@ -13,13 +18,17 @@ from watchtower_async.events import (
     CredentialsRecovered,
     CredentialsReloaded,
     Degraded,
+    DependentRestarted,
     Event,
+    HookRan,
     ImageQuarantined,
     ImageRemoved,
     QuarantineLifted,
     ReplacementFinished,
     ReplacementRecovered,
     ReplacementStarted,
+    RolloutLimitExceeded,
+    RolloutStateChanged,
     SessionFailed,
     SessionFinished,
     SessionStarted,
@@ -45,6 +54,14 @@ _FINISHED: Mapping[str, str] = {
     "unfinished": "error",
     "lost": "critical",
 }
+_ROLLOUT: Mapping[str, str] = {
+    "paused": "error",
+    "rollback_paused": "error",
+    "rollback_started": "warning",
+    "rollback_completed": "warning",
+    "abandoned": "warning",
+}
+"""The levels of states that people should know of; the others are the normal course."""
 
 
 class EventLog:
@@ -53,18 +70,24 @@ class EventLog:
     def __init__(self) -> None:
         self._log = structlog.get_logger()
         self._said_once: set[str] = set()
+        self._actions: Counter[Action] = Counter()
+        """What happens to the containers of this session."""
 
     def __call__(self, event: Event) -> None:
         """Log one fact."""
         match event:
-            case SessionStarted():
-                self._log.debug("session.started", session=event.session, host=event.engine)
+            case SessionStarted() | SessionFailed() | SessionFinished():
+                self._session(event)
             case ContainerJudged(item):
                 self._judged(item)
             case ReplacementStarted(item):
-                self._log.info("replacement.started", **_about(item))
+                self._log.info("replacement.started", **_about(item), container_id=item.container_id[:12])
             case ReplacementFinished():
                 self._finished(event)
+            case DependentRestarted() | HookRan():
+                self._beside(event)
+            case RolloutStateChanged() | RolloutLimitExceeded():
+                self._rollout(event)
             case ImageQuarantined() | QuarantineLifted():
                 self._quarantine(event)
             case ImageRemoved():
@@ -76,17 +99,61 @@ class EventLog:
                 self._log.warning("updater.degraded", problem=problem)
             case CredentialsReloaded() | CredentialsProblem() | CredentialsRecovered():
                 self._credentials(event)
+            case _:
+                assert_never(event)
+
+    def _session(self, event: SessionStarted | SessionFailed | SessionFinished) -> None:
+        match event:
+            case SessionStarted():
+                self._actions.clear()
+                self._log.debug("session.started", session=event.session, host=event.engine)
             case SessionFailed():
                 self._log.error("session.failed", session=event.session, reason=event.reason)
             case SessionFinished():
+                unknown = self._actions[Action.UNKNOWN]
                 self._log.info(
                     "session.finished",
-                    Failed=event.failed,
-                    Scanned=event.scanned,
+                    Failed=max(0, event.failed - unknown),
+                    Scanned=max(0, event.scanned - unknown),
                     Updated=event.updated,
                     notify="no",
+                    Fresh=self._actions[Action.NOTHING],
+                    Skipped=unknown,
+                    Stale=self._actions[Action.REPORT] + self._actions[Action.REFUSE],
                     session=event.session,
                     duration=round(event.duration, 3),
+                )
+
+    def _beside(self, event: DependentRestarted | HookRan) -> None:
+        match event:
+            case DependentRestarted(container, because_of, is_recreated, problem):
+                if problem is not None:
+                    self._log.error("dependent.failed", container=container, because_of=because_of, problem=problem)
+                else:
+                    identifier = "dependent.recreated" if is_recreated else "dependent.restarted"
+                    self._log.info(identifier, container=container, because_of=because_of)
+            case HookRan():
+                level = "info" if event.end == "succeeded" else "warning"
+                output = {"output": event.output} if event.output else {}
+                getattr(self._log, level)(
+                    "hook.ran", container=event.container, hook=event.kind, reason=event.reason, **output
+                )
+
+    def _rollout(self, event: RolloutStateChanged | RolloutLimitExceeded) -> None:
+        match event:
+            case RolloutStateChanged():
+                level = _ROLLOUT.get(event.state, "debug")
+                named = {"name": event.name} if event.name else {}
+                getattr(self._log, level)(
+                    "rollout.state", rollout=event.rollout, **named, state=event.state, reason=event.reason
+                )
+            case RolloutLimitExceeded():
+                self._log.error(
+                    "rollout.limit_exceeded",
+                    rollout=event.rollout,
+                    failures=event.failures,
+                    groups=event.groups,
+                    action=event.action,
                 )
 
     def _quarantine(self, event: ImageQuarantined | QuarantineLifted) -> None:
@@ -109,6 +176,7 @@ class EventLog:
                 self._log.info("credentials.recovered")
 
     def _judged(self, item: PlanItem) -> None:
+        self._actions[item.action] += 1
         if item.reason.code in HIDDEN_FROM_PEOPLE:
             return
         level, identifier = _JUDGED[item.action]

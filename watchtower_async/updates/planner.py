@@ -84,15 +84,21 @@ class _Round:
 class Focus:
     """The images that a plan is about, where it is not about all: no others are asked for or listed."""
 
-    includes: Callable[[Reference], bool]
+    includes: Callable[[Reference], bool] | None = None
     first: frozenset[Reference] = frozenset()
     """Those that are asked for before the others."""
+    names: Callable[[str], bool] | None = None
+    """The containers that it is about."""
 
     def narrow(self, judged: Iterable[_Judged]) -> list[_Judged]:
         """Return the containers with these images, in the order in which to ask for them."""
         found = [(item.reference, item) for item in judged if item.reference is not None]
-        included = [pair for pair in found if self.includes(pair[0])]
+        included = [(reference, item) for reference, item in found if self._is_about(reference, item)]
         return [item for _, item in sorted(included, key=lambda pair: pair[0] not in self.first)]
+
+    def _is_about(self, reference: Reference, item: _Judged) -> bool:
+        is_image = self.includes is None or self.includes(reference)
+        return is_image and (self.names is None or self.names(item.watched.container.name))
 
 
 _ImageText = tuple[Watched, str | Verdict, JsonObject | None]

@@ -28,6 +28,8 @@ class ReasonCode(StrEnum):
     REFUSED = "refused"
     QUARANTINED = "quarantined"
     COOLING_DOWN = "cooling_down"
+    OUTSIDE_WINDOW = "outside_window"
+    IN_ROLLOUT = "in_rollout"
     UNFINISHED = "unfinished_replacement"
     CIRCULAR = "circular_dependency"
     NO_PLATFORM = "no_platform"

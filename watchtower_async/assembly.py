@@ -1,0 +1,125 @@
+"""Puts together what carries sessions out on one engine, for the service, for commands and for tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from watchtower_async.engine.client import Engine
+from watchtower_async.engine.inventory import Inventory
+from watchtower_async.events import Announcer, Degraded, ImageRemoved
+from watchtower_async.narration import Narrator
+from watchtower_async.rollout.clean_up import remove_unused
+from watchtower_async.rollout.course import Course, Progress
+from watchtower_async.rollout.drawing import RolloutDrawing
+from watchtower_async.rollout.hooks import HookRunner
+from watchtower_async.rollout.outcome import OutcomeKind
+from watchtower_async.rollout.policy import UpdatePolicy
+from watchtower_async.rollout.recovery import RecoveryReport, recover
+from watchtower_async.rollout.replacement import Replacer
+from watchtower_async.rollout.rollouts import Rollouts
+from watchtower_async.rollout.runner import Credentials as RunnerCredentials
+from watchtower_async.rollout.runner import EngineRunner, Listeners
+from watchtower_async.session import Credentials as SessionCredentials
+from watchtower_async.session import Session, SessionPolicy
+from watchtower_async.state.store import StateStore
+from watchtower_async.updates.planner import Planner
+
+
+class Credentials(RunnerCredentials, SessionCredentials, Protocol):
+    """The credential store, as sessions and rollouts need it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """How sessions and rollouts are carried out."""
+
+    session: SessionPolicy
+    update: UpdatePolicy
+    cleanup: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What carries sessions out on one engine."""
+
+    session: Session
+    rollouts: Rollouts
+
+
+def assemble(
+    *,
+    engine: Engine,
+    planner: Planner,
+    replacer: Replacer,
+    hooks: HookRunner,
+    credentials: Credentials,
+    state: StateStore,
+    policies: Policies,
+    announcer: Announcer,
+) -> Assembly:
+    """Put it together. Nothing is asked or begun yet."""
+    narrator = Narrator(host=engine.name, announcer=announcer, quarantine=state)
+
+    def complain(problem: str) -> None:
+        announcer.announce(Degraded(problem))
+
+    async def recover_here(inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
+        return await recover(replacer=replacer, containers=inventory.containers, dry_run=only_report, on_wait=complain)
+
+    rollouts = Rollouts(
+        runner=EngineRunner(
+            replacer=replacer,
+            credentials=credentials,
+            hooks=hooks,
+            listeners=Listeners(
+                on_side_effect=narrator.tell_side_effect,
+                on_hook=narrator.tell_hook,
+                on_condemned=narrator.condemn,
+            ),
+        ),
+        store=state,
+        narrate=narrator.tell,
+        on_over=_Closing(engine, announcer, cleanup=policies.cleanup),
+        tell=complain,
+    )
+    session = Session(
+        engine=engine,
+        planner=planner,
+        rollouts=rollouts,
+        drawing=RolloutDrawing(
+            engine=engine,
+            sharers=replacer.sharers,
+            policy=policies.update,
+            stop_timeout=replacer.settings.stop_timeout,
+        ),
+        recover=recover_here,
+        credentials=credentials,
+        memory=state,
+        policy=policies.session,
+        narrator=narrator,
+        announcer=announcer,
+    )
+    return Assembly(session, rollouts)
+
+
+class _Closing:
+    """Cleans up when a rollout is over, and nothing of it will be rolled back any more."""
+
+    def __init__(self, engine: Engine, announcer: Announcer, *, cleanup: bool) -> None:
+        self._engine = engine
+        self._announcer = announcer
+        self._cleanup = cleanup
+
+    async def __call__(self, course: Course, progress: Progress) -> None:
+        if not self._cleanup:
+            return
+        groups = progress.groups
+        left: dict[str, str] = {}
+        for planned in course.groups:
+            found = groups.get(planned.key)
+            if found is None or found.outcome is None or found.outcome.kind is not OutcomeKind.UPDATED:
+                continue
+            left |= {member.image_id: member.aim.image for member in planned.group.updated if member.aim is not None}
+        for identity, name in (await remove_unused(self._engine, left)).items():
+            self._announcer.announce(ImageRemoved(identity, name))

@@ -1,0 +1,92 @@
+"""From a plan to the rollouts that carry it out: who is updated together, in which order, by which policy.
+
+What the list of containers does not tell is asked of the engine: shared namespaces, once per container, and how long
+those that are taken down may take by their own settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from watchtower_async.engine.client import CALL_SECONDS, Engine, JsonObject
+from watchtower_async.engine.each import each
+from watchtower_async.engine.inventory import Inventory
+from watchtower_async.engine.spec_parts import section
+from watchtower_async.errors import NoSuchObjectError
+from watchtower_async.rollout.course import Course
+from watchtower_async.rollout.groups import Aim, Group, LeftOut, make_groups
+from watchtower_async.rollout.health import watch_budget
+from watchtower_async.rollout.planning import plan_rollouts
+from watchtower_async.rollout.policy import UpdatePolicy, read_policies
+from watchtower_async.rollout.sharers import Sharers
+from watchtower_async.updates.plan import PlanItem, UpdatePlan
+from watchtower_async.updates.reason import ReasonCode
+
+_UNTOUCHABLE = frozenset({ReasonCode.MANAGED, ReasonCode.ITSELF, ReasonCode.IN_ROLLOUT, ReasonCode.UNFINISHED})
+"""Why a container is not even created anew on its own image for another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The rollouts of a session, in order, and what is in none of them."""
+
+    courses: tuple[Course, ...]
+    left_out: tuple[LeftOut, ...]
+    problems: tuple[str, ...] = ()
+    """Labels that cannot be used."""
+
+
+class RolloutDrawing:
+    """Draws rollouts for one engine."""
+
+    def __init__(
+        self, *, engine: Engine, sharers: Sharers, policy: UpdatePolicy, stop_timeout: int, use_compose: bool = True
+    ) -> None:
+        """`stop_timeout` (seconds) is for containers that name none."""
+        self._engine = engine
+        self._sharers = sharers
+        self._policy = policy
+        self._stop_timeout = stop_timeout
+        self._use_compose = use_compose
+
+    async def draw(self, session: str, plan: UpdatePlan, inventory: Inventory) -> Drawn:
+        """Return the rollouts, and what is in none of them. Raises EngineUnavailableError."""
+        grouping = make_groups(
+            inventory.containers,
+            updates={item.name for item in plan.updates},
+            documents=await self._sharers.documents(inventory.containers),
+            held={item.name: item.reason.text for item in plan.items if item.reason.code in _UNTOUCHABLE},
+            aims={item.name: _aim_of(item) for item in plan.updates},
+        )
+        book = read_policies(inventory.containers, self._policy)
+        documents = await self._inspect(grouping.groups)
+        courses = plan_rollouts(
+            grouping, book, rollout_id=session, needs=lambda group: self._needs(group, documents, book.default)
+        )
+        return Drawn(courses, grouping.left_out, book.problems)
+
+    async def _inspect(self, groups: tuple[Group, ...]) -> dict[str, JsonObject]:
+        ids = [member.container_id for group in groups for member in group.members]
+
+        async def inspect(identity: str) -> JsonObject:
+            try:
+                return await self._engine.inspect_container(identity)
+            except NoSuchObjectError:
+                return {}
+
+        return dict(zip(ids, await each(ids, inspect), strict=True))
+
+    def _needs(self, group: Group, documents: Mapping[str, JsonObject], policy: UpdatePolicy) -> float:
+        """Return how many seconds it may take until a group runs, by its containers' own settings."""
+        found = [documents[member.container_id] for member in group.members]
+        stops = [section(document, "Config").get("StopTimeout") for document in found]
+        stopping = sum(self._stop_timeout if stop is None or int(stop) < 0 else int(stop) for stop in stops)
+        watching = max((watch_budget(document, policy.monitor.total_seconds()) for document in found), default=0.0)
+        return stopping + watching + 4 * CALL_SECONDS * len(found)
+
+
+def _aim_of(item: PlanItem) -> Aim:
+    assert item.reference is not None
+    assert item.published is not None
+    return Aim(str(item.reference), str(item.published), item.local_image or "", item.starts)
