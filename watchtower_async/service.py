@@ -1,7 +1,8 @@
 """The long-running form: a session at each scheduled time, and one at once when credentials have changed.
 
-There is never more than one session that plans; its rollouts go on beside the next one. The one after a change is about exactly the images whose credential may
-be another one now; what changes while a session runs, or within a moment, is one session more.
+There is never more than one session that plans; its rollouts go on beside the next one. The one after a change is
+about exactly the images whose credential may be another one now; what changes while a session plans, or within a
+moment, is one session more.
 """
 
 from __future__ import annotations

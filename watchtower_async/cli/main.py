@@ -51,6 +51,8 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     word = line.command if program == "watchtower" and line.command in COMMANDS else None
     try:
         return _run_command(line, settings, environ, word)
+    except SettingsError as error:
+        return _usage(program, error.problems)
     except WatchtowerError as error:
         print(f"{program}: {error}", file=sys.stderr)  # noqa: T201 - for the person who called, log or no log
         return EXIT_NO_ENGINE if isinstance(error, EngineUnavailableError) else EXIT_FAILED

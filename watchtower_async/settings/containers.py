@@ -35,18 +35,18 @@ class SelectionSettings:
     )  # fmt: skip
     disable_containers: tuple[str, ...] = declare(
         "--disable-containers", "-x", env="WATCHTOWER_DISABLE_CONTAINERS", default=(), parse=parse_csv,
-        parse_env=parse_list, metavar="NAMES", is_carried_out=False,
+        parse_env=parse_list, metavar="NAMES",
         help="Leave these containers alone: names, or regular expressions for whole names.",
     )  # fmt: skip
     scope: str = declare(
-        "--scope", env="WATCHTOWER_SCOPE", default="", metavar="NAME", is_carried_out=False,
+        "--scope", env="WATCHTOWER_SCOPE", default="", metavar="NAME",
         shown_default="that of its own container, else none",
         help="Watch only containers whose label com.centurylinklabs.watchtower.scope has this value; none means those"
         " without one.",
     )  # fmt: skip
     include_stopped: bool = declare(
         "--include-stopped", "-S", env="WATCHTOWER_INCLUDE_STOPPED", default=False, parse=parse_bool,
-        is_carried_out=False, help="Watch containers that were created or have exited, too.",
+        help="Watch containers that were created or have exited, too.",
     )  # fmt: skip
     include_restarting: bool = declare(
         "--include-restarting", env="WATCHTOWER_INCLUDE_RESTARTING", default=False, parse=parse_bool,
@@ -54,23 +54,22 @@ class SelectionSettings:
     )  # fmt: skip
     monitor_image_names: tuple[str, ...] = declare(
         "--monitor-image-names", env="WATCHTOWER_MONITOR_IMAGE_NAMES", default=(), parse=parse_csv,
-        parse_env=parse_list, metavar="IMAGES", is_carried_out=False,
+        parse_env=parse_list, metavar="IMAGES",
         help="Watch only containers of these images: names with tag, or regular expressions for them.",
     )  # fmt: skip
     skip_image_names: tuple[str, ...] = declare(
         "--skip-image-names", env="WATCHTOWER_SKIP_IMAGE_NAMES", default=(), parse=parse_csv, parse_env=parse_list,
-        metavar="IMAGES", is_carried_out=False, help="Leave containers of these images alone, written likewise.",
+        metavar="IMAGES", help="Leave containers of these images alone, written likewise.",
     )  # fmt: skip
     enable_by_label: tuple[tuple[str, str], ...] = declare(
         "--enable-containers-by-label", env="WATCHTOWER_ENABLE_CONTAINERS_BY_LABEL", default=(),
         parse=parse_label_pairs(parse_csv), parse_env=parse_label_pairs(parse_comma_list), metavar="LABEL=VALUE",
-        is_carried_out=False,
         help="Watch only containers with one of these labels; without a value, whatever value it has.",
     )  # fmt: skip
     disable_by_label: tuple[tuple[str, str], ...] = declare(
         "--disable-containers-by-label", env="WATCHTOWER_DISABLE_CONTAINERS_BY_LABEL", default=(),
         parse=parse_label_pairs(parse_csv), parse_env=parse_label_pairs(parse_comma_list), metavar="LABEL=VALUE",
-        is_carried_out=False, help="Leave containers with one of these labels alone, written likewise.",
+        help="Leave containers with one of these labels alone, written likewise.",
     )  # fmt: skip
 
 
@@ -83,7 +82,7 @@ class UpdateSettings:
         help="Look for updates and report them, but touch nothing.",
     )  # fmt: skip
     no_pull: bool = declare(
-        "--no-pull", env="WATCHTOWER_NO_PULL", default=False, parse=parse_bool, is_carried_out=False,
+        "--no-pull", env="WATCHTOWER_NO_PULL", default=False, parse=parse_bool,
         help="Ask no registry: compare with the image that the tag names on the engine.",
     )  # fmt: skip
     no_restart: bool = declare(
@@ -96,7 +95,6 @@ class UpdateSettings:
     )  # fmt: skip
     label_take_precedence: bool = declare(
         "--label-take-precedence", env="WATCHTOWER_LABEL_TAKE_PRECEDENCE", default=False, parse=parse_bool,
-        is_carried_out=False,
         help="Let the labels monitor-only and no-pull of a container overrule the options of that name.",
     )  # fmt: skip
     cleanup: bool = declare(
@@ -119,20 +117,20 @@ class UpdateSettings:
     )  # fmt: skip
     cooldown: timedelta = declare(
         "--cooldown-delay", env="WATCHTOWER_COOLDOWN_DELAY", default=timedelta(0), parse=parse_cooldown, metavar="AGE",
-        shown_default="0", is_carried_out=False,
+        shown_default="0",
         help="Take an image only when it is older than this; units s, m, h, d, w and M (30 days), such as 1w2d.",
     )  # fmt: skip
     cooldown_os: str = declare(
         "--cooldown-platform-os", env="WATCHTOWER_COOLDOWN_PLATFORM_OS", default="", shown_default="that of the engine",
-        is_carried_out=False, help="Operating system whose image says how old it is, such as linux.",
+        help="Operating system whose image says how old it is, such as linux.",
     )  # fmt: skip
     cooldown_architecture: str = declare(
         "--cooldown-platform-arch", env="WATCHTOWER_COOLDOWN_PLATFORM_ARCH", default="",
-        shown_default="that of the engine", is_carried_out=False, help="Its architecture, such as arm64.",
+        shown_default="that of the engine", help="Its architecture, such as arm64.",
     )  # fmt: skip
     cooldown_variant: str = declare(
         "--cooldown-platform-variant", env="WATCHTOWER_COOLDOWN_PLATFORM_VARIANT", default="",
-        shown_default="that of the engine", is_carried_out=False, help="Its variant, such as v7.",
+        shown_default="that of the engine", help="Its variant, such as v7.",
     )  # fmt: skip
     min_free: int = declare(
         "--min-free", env="WATCHTOWER_MIN_FREE", default=0, parse=parse_size, metavar="SIZE", shown_default="0",
@@ -203,13 +201,13 @@ class HookSettings:
 
     enabled: bool = declare(
         "--enable-lifecycle-hooks", env="WATCHTOWER_LIFECYCLE_HOOKS", default=False, parse=parse_bool,
-        is_carried_out=False, help="Run the commands that containers name in their lifecycle labels.",
+        help="Run the commands that containers name in their lifecycle labels.",
     )  # fmt: skip
     uid: int = declare(
         "--lifecycle-uid", env="WATCHTOWER_LIFECYCLE_UID", default=0, parse=parse_id, metavar="NUMBER",
-        shown_default="0, the container's own", is_carried_out=False, help="User who runs them, unless a label says.",
+        shown_default="0, the container's own", help="User who runs them, unless a label says.",
     )  # fmt: skip
     gid: int = declare(
         "--lifecycle-gid", env="WATCHTOWER_LIFECYCLE_GID", default=0, parse=parse_id, metavar="NUMBER",
-        shown_default="0, the container's own", is_carried_out=False, help="Group that runs them, unless a label says.",
+        shown_default="0, the container's own", help="Group that runs them, unless a label says.",
     )  # fmt: skip

@@ -67,26 +67,25 @@ class ScheduleSettings:
     )  # fmt: skip
     schedule: str = declare(
         "--schedule", "-s", env="WATCHTOWER_SCHEDULE", default="", parse=parse_schedule, metavar="CRON",
-        is_carried_out=False,
         help="When sessions begin: a cron expression of five fields, or six with seconds first, or @daily and the like,"
         " or @every 6h. Not together with --interval.",
     )  # fmt: skip
     time_zone: str = declare(
         "--time-zone", env="TZ", default="", metavar="NAME", shown_default="that of the container",
-        is_carried_out=False, help="Zone in which the schedule is meant, such as Europe/Berlin.",
+        help="Zone in which the schedule is meant, such as Europe/Berlin.",
     )  # fmt: skip
     update_on_start: bool = declare(
-        "--update-on-start", env="WATCHTOWER_UPDATE_ON_START", default=False, parse=parse_bool, is_carried_out=False,
+        "--update-on-start", env="WATCHTOWER_UPDATE_ON_START", default=False, parse=parse_bool,
         help="Run a session right after the start as well.",
     )  # fmt: skip
     jitter: timedelta = declare(
         "--jitter", env="WATCHTOWER_JITTER", default=timedelta(0), parse=parse_positive_duration, metavar="DURATION",
-        shown_default="0s", is_carried_out=False,
+        shown_default="0s",
         help="Begin each session up to this much later, at random, so that a fleet does not ask at one moment.",
     )  # fmt: skip
     update_windows: tuple[str, ...] = declare(
         "--update-window", env="WATCHTOWER_UPDATE_WINDOW", default=(), parse=parse_whole, parse_env=parse_windows,
-        metavar="WINDOW", is_carried_out=False,
+        metavar="WINDOW",
         help='Touch containers only then, such as "Sat,Sun 02:00-05:00"; in the variable, semicolons between windows.',
     )  # fmt: skip
     run_once: bool = declare(

@@ -118,7 +118,7 @@ SENTENCES: Mapping[str, Sentence] = {
     # The program itself.
     "updater.degraded": Sentence("Something does not work as it should", "{problem}"),
     "updater.stopped": Sentence("Stopped", "Stopped by {signal}"),
-    "settings.no_effect": Sentence("Setting has no effect yet", "{variable} has no effect yet"),
+    "settings.notice": Sentence("Setting that needs a word", "{setting} {notice}"),
     "api.update_requested": Sentence("An update was asked for by the HTTP API"),
     "api.request_failed": Sentence("A request to the HTTP API could not be answered"),
 }
