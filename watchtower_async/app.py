@@ -27,6 +27,7 @@ from watchtower_async.engine.address import EngineAddress
 from watchtower_async.engine.client import Engine
 from watchtower_async.engine.identity import read_traces, runs_in_container
 from watchtower_async.engine.inventory import take_inventory
+from watchtower_async.engine.spec_parts import labels_of
 from watchtower_async.errors import EngineError, SettingsError
 from watchtower_async.events import Announcer, Degraded
 from watchtower_async.instance import owner_id
@@ -36,13 +37,15 @@ from watchtower_async.rollout.replacement import ReplacementSettings, Replacer
 from watchtower_async.rollout.rollouts import Rollouts
 from watchtower_async.service import Service, Status, Timetable
 from watchtower_async.session import Session, SessionPolicy
-from watchtower_async.settings import ScheduleSettings, Settings
+from watchtower_async.settings import Endpoint, Settings
 from watchtower_async.state.location import keeping_of
 from watchtower_async.state.store import StateStore
 from watchtower_async.telemetry.event_log import EventLog
+from watchtower_async.telemetry.start_up import Surroundings, say, start_up
 from watchtower_async.updates.login_check import LoginCheck, LoginReport, warnings_beside
 from watchtower_async.updates.plan import UpdatePlan
 from watchtower_async.updates.schedule import Cron, Interval, parse_schedule
+from watchtower_async.updates.selection import SCOPE
 from watchtower_async.updates.window import Windows, parse_windows
 from watchtower_async.updates.zone import local_zone
 from watchtower_async.web.control import serve_control_socket
@@ -77,7 +80,7 @@ class App:
         configured = settings.state.directory
         self._state = state_directory(environ, str(configured) if configured else None)
         self._connection = Connection(settings=settings, environ=environ)
-        self._timetable = read_timetable(settings.schedule)
+        self._timetable = read_timetable(settings)
         self._haste = anyio.Event()
 
     def run_service(self) -> int:
@@ -205,7 +208,7 @@ class App:
             self._connection.reach_engine(opened, first_seen=state) as reached,
         ):
             if not is_command:
-                self._say_hello(reached.engine, reached.address, opened.location.directory, state)
+                await self._say_hello(opened, reached, state)
             await self._say_problems(reached.engine, reached.address, opened.problems)
             if opened.login is not None:
                 self._log.info("credentials.repo_login", registries=opened.login.reach)
@@ -248,17 +251,26 @@ class App:
     def _state_store(self, announcer: Announcer) -> StateStore:
         return StateStore(directory=self._state, tell=lambda problem: announcer.announce(Degraded(problem)))
 
-    def _say_hello(self, engine: Engine, address: EngineAddress, config_directory: Path, state: StateStore) -> None:
-        self._log.info(
-            "updater.started",
+    async def _say_hello(self, opened: Opened, reached: Reached, state: StateStore) -> None:
+        now = datetime.now(UTC)
+        schedule = None if self._settings.schedule.run_once else self._timetable.schedule
+        first = None if schedule is None else schedule.next_after(now)
+        surroundings = Surroundings(
             version=__version__,
-            engine=engine.name,
-            engine_version=engine.info.version,
-            engine_from=address.source,
-            credentials=str(config_directory),
-            state=str(state.path),
-            state_kept=_state_kept(state),
+            api_version=reached.engine.info.api_version,
+            scope=self._settings.selection.scope or await _own_scope(reached),
+            now=now,
+            first_session=first.astimezone(self._timetable.zone) if first is not None else None,
+            about={
+                "engine": reached.engine.name,
+                "engine_version": reached.engine.info.version,
+                "engine_from": reached.address.source,
+                "credentials": str(opened.location.directory),
+                "state": str(state.path),
+                "state_kept": _state_kept(state),
+            },
         )
+        say(start_up(self._settings, surroundings), self._log)
 
     async def _say_problems(self, engine: Engine, address: EngineAddress, problems: Iterable[str | None]) -> None:
         for problem in (*problems, *address.notes):
@@ -278,18 +290,32 @@ class App:
         return f"{word!r} was taken as the command, and a container has that name; put -- before it to name it"
 
 
-def read_timetable(given: ScheduleSettings) -> Timetable:
+async def _own_scope(reached: Reached) -> str:
+    """Return the scope label of our own container; empty for none."""
+    if reached.own_id is None:
+        return ""
+    return labels_of(await reached.engine.inspect_container(reached.own_id)).get(SCOPE, "")
+
+
+def read_timetable(settings: Settings) -> Timetable:
     """Return when there are sessions. Raises SettingsError."""
+    given, api = settings.schedule, settings.http_api
     try:
         zone = local_zone({"TZ": given.time_zone} if given.time_zone else {})
         schedule = parse_schedule(given.schedule, zone=zone) if given.schedule else Interval(given.interval)
-        window_zone = schedule.zone if isinstance(schedule, Cron) else zone
-        windows = (
-            parse_windows("; ".join(given.update_windows), zone=window_zone) if given.update_windows else Windows()
-        )
+        zone = schedule.zone if isinstance(schedule, Cron) else zone
+        windows = parse_windows("; ".join(given.update_windows), zone=zone) if given.update_windows else Windows()
     except ValueError as error:
         raise SettingsError((str(error),)) from None
-    return Timetable(schedule=schedule, windows=windows, jitter=given.jitter, on_start=given.update_on_start)
+    # As with Watchtower: who switches updates by request on has no others, unless both are asked for.
+    is_on_request = Endpoint.UPDATE in api.enabled and not api.periodic_polls
+    return Timetable(
+        schedule=None if is_on_request else schedule,
+        windows=windows,
+        jitter=given.jitter,
+        on_start=given.update_on_start,
+        zone=zone,
+    )
 
 
 def _state_kept(state: StateStore) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Protocol
 
 import anyio
@@ -32,12 +32,14 @@ from watchtower_async.events import (
 )
 from watchtower_async.images.reference import Reference
 from watchtower_async.session import SessionReport
-from watchtower_async.updates.schedule import Schedule, latest_due, with_jitter
+from watchtower_async.updates.agenda import Turns, draw_up, first_turns
+from watchtower_async.updates.schedule import Schedule, with_jitter
 from watchtower_async.updates.window import Windows
 from watchtower_async.web.control import Health
 from watchtower_async.web.ports import AlreadyRunning, SessionResult, Summary, Unavailable
 
 LONGEST_SLEEP_SECONDS = 60.0
+NEVER = datetime.max.replace(tzinfo=UTC)
 GATHER_SECONDS = 0.25
 """Changes that follow the first one within this time are part of it: a script logs in to one registry after another."""
 
@@ -124,6 +126,10 @@ class Status:
 class Sessions(Protocol):
     """Runs sessions."""
 
+    @property
+    def schedules(self) -> Mapping[str, str | None]:
+        """Return by name the schedules that containers had in their labels when the engine was looked at last."""
+
     async def open(self) -> None:
         """Recover what the last process left over, and take up its rollouts. Raises EngineError."""
 
@@ -142,12 +148,15 @@ class Sessions(Protocol):
 class Timetable:
     """When there are sessions, and when they may update something."""
 
-    schedule: Schedule
+    schedule: Schedule | None
+    """None where sessions only run on request."""
     windows: Windows = Windows()
     jitter: timedelta = timedelta(0)
     """By how much a session is put off at most, at random, so that a fleet does not ask at one moment."""
     on_start: bool = False
     draw: Callable[[], float] = random.random
+    zone: tzinfo = UTC
+    """In which the schedule is meant."""
 
 
 class Credentials(Protocol):
@@ -159,6 +168,24 @@ class Credentials(Protocol):
 
     async def state_after(self, known: StoreState) -> StoreState:
         """Wait until the state is another than this one, and return it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Who has their turn, and when something is due next. All have where an update window opens."""
+
+    next_due: datetime
+    only: frozenset[str] | None = None
+    """None where all have their turn, those included that nobody has seen yet."""
+    besides: frozenset[str] = frozenset()
+    """Those that have a schedule of their own, which is not due."""
+
+    @property
+    def names(self) -> Callable[[str], bool] | None:
+        """Return whether a container has its turn; None where all have."""
+        if self.only is not None:
+            return self.only.__contains__
+        return (lambda name: name not in self.besides) if self.besides else None
 
 
 class Service:
@@ -188,8 +215,8 @@ class Service:
         """What the last session went by."""
         self._references: frozenset[Reference] = frozenset()
         """The images that were asked for."""
-        self._counted = clock()
-        """Where the schedule is counted from."""
+        self._turns: Turns[str] = first_turns(clock())
+        self._complaints: set[str] = set()
         self._group: TaskGroup | None = None
         self._planning = anyio.Lock()
         """Held by a session until its rollouts are known, so there is never more than one that plans."""
@@ -210,18 +237,20 @@ class Service:
         """Run a session at each scheduled time, for ever, and one after each change of the credentials in use now."""
         async with anyio.create_task_group() as self._group:
             self._snapshot = self._credentials.state.snapshot
-            self._counted = self._clock()
-            due = self._schedule()
+            self._turns = first_turns(self._clock())
+            due = self._schedule(self._clock()).next_due
+            begins = self._put_off(due)
             self._status.is_ready = True
             await self._open()
             if self._timetable.on_start:
                 await self._begin_session()
             while True:
-                is_due = not await self._changed_before(due)
+                is_due = not await self._changed_before(begins)
                 change = self._take_change()
                 if is_due:
-                    await self._begin_session()
-                    due = self._schedule()
+                    await self._begin_session(names=self._schedule(due).names)
+                    due = self._schedule(self._clock()).next_due
+                    begins = self._put_off(due)
                 elif change is not None:
                     await self._begin_session(only=change.concerns)
 
@@ -291,18 +320,46 @@ class Service:
             return None
         return f"outside the update window, which opens at {windows.next_opening(now):%Y-%m-%d %H:%M %Z}"
 
-    def _schedule(self) -> datetime:
-        """Return when the next session is due; what was missed is not made up for."""
+    def _schedule(self, looked: datetime) -> _Turn:
+        """Say what is due when the engine's labels are looked at now, and when to wake up next.
+
+        What was missed is not made up for.
+        """
         table, now = self._timetable, self._clock()
-        self._counted = latest_due(table.schedule, last=self._counted, at=now)
-        due = table.schedule.next_after(self._counted)
+        if table.schedule is None:
+            return _Turn(NEVER)
+        agenda = draw_up(
+            self._turns, labels=self._sessions.schedules, common=table.schedule, zone=table.zone, at=max(now, looked)
+        )
+        self._turns = agenda.turns
+        for name, problem in agenda.problems.items():
+            self._complain(f"{name}: {problem}")
+        due = agenda.next_wake_up
         opening = table.windows.next_opening(now)
-        if now < opening < due:
-            due = opening
-        due = with_jitter(due, table.jitter, table.draw)
-        self._status.next_session = due
-        self._log.info("schedule.next_session", at=due.isoformat(timespec="seconds"))
-        return due
+        own = {name for name, label in self._sessions.schedules.items() if label} - agenda.problems.keys()
+        has_turns = agenda.common_is_due or bool(agenda.due)
+        return _Turn(
+            opening if now < opening < due else due,
+            only=None if agenda.common_is_due or not has_turns else agenda.due,
+            besides=frozenset(own - agenda.due) if has_turns else frozenset(),
+        )
+
+    def _put_off(self, due: datetime) -> datetime:
+        """Return when to begin what is due then, and tell it."""
+        table = self._timetable
+        if due == NEVER:
+            self._status.next_session = None
+            return due
+        begins = with_jitter(due, table.jitter, table.draw)
+        self._status.next_session = begins
+        if self._status.is_ready:  # the first one is part of the start-up message
+            self._log.info("schedule.next_session", at=begins.astimezone(table.zone).isoformat(timespec="seconds"))
+        return begins
+
+    def _complain(self, problem: str) -> None:
+        if problem not in self._complaints:
+            self._complaints.add(problem)
+            self._announcer.announce(Degraded(problem))
 
     async def _changed_before(self, due: datetime) -> bool:
         """Wait for a change of the credentials and what follows at once; False when the scheduled time comes first."""

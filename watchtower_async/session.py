@@ -34,6 +34,7 @@ from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.recovery import RecoveryReport, has_leftovers
 from watchtower_async.rollout.rollouts import Hold
 from watchtower_async.state.contents import QuarantineEntry, Sighting
+from watchtower_async.updates.agenda import SCHEDULE_LABEL
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
 from watchtower_async.updates.planner import Focus, Planner
 from watchtower_async.updates.reason import Reason, ReasonCode
@@ -177,9 +178,15 @@ class Session:
         self._refused: frozenset[Reference] = frozenset()
         """What could not be asked for, for want of the right credential, when it was tried last."""
         self._is_open = False
+        self._schedules: dict[str, str | None] = {}
         self._repairs: tuple[RecoveryReport, ...] = ()
         """What was recovered at the start, for the first plan."""
         self._complaints: set[str] = set()
+
+    @property
+    def schedules(self) -> Mapping[str, str | None]:
+        """Return by name the schedules that containers had in their labels when the engine was looked at last."""
+        return self._schedules
 
     async def make_plan(self) -> UpdatePlan:
         """Decide without touching or pulling anything; recovery only reports. Raises EngineUnavailableError."""
@@ -195,6 +202,7 @@ class Session:
         if self._is_open:
             return
         if self._policy.monitor_only:
+            await self._look(only_report=True)
             self._rollouts.load()
         else:
             _, self._repairs = await self._look()
@@ -305,6 +313,7 @@ class Session:
             inventory = await take_inventory(self._engine)
         for repair in repairs:
             self._announcer.announce(ReplacementRecovered(repair.name, repair.text, repair.is_lost))
+        self._schedules = {item.name: item.labels.get(SCHEDULE_LABEL) for item in inventory.containers}
         return inventory, repairs
 
     async def _lift_what_is_over(self, plan: UpdatePlan) -> None:

@@ -16,17 +16,27 @@ from watchtower_async.credentials.config_file import parse_config_file
 from watchtower_async.credentials.lookup import Lookup
 from watchtower_async.credentials.snapshot import Snapshot
 from watchtower_async.credentials.store import StoreState
-from watchtower_async.events import Announcer, CredentialsProblem, CredentialsRecovered, CredentialsReloaded, Event
+from watchtower_async.events import (
+    Announcer,
+    CredentialsProblem,
+    CredentialsRecovered,
+    CredentialsReloaded,
+    Degraded,
+    Event,
+)
 from watchtower_async.images.reference import Reference, parse_reference
 from watchtower_async.service import GATHER_SECONDS, Service, Status, Timetable
 from watchtower_async.session import SessionReport
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
 from watchtower_async.updates.reason import Reason, ReasonCode
 from watchtower_async.updates.schedule import Interval
+from watchtower_async.updates.window import parse_windows
+from watchtower_async.web.ports import AlreadyRunning, SessionResult
 
 pytestmark = pytest.mark.looptime
 
 INTERVAL = 100.0
+TIMETABLE = Timetable(schedule=Interval(timedelta(seconds=INTERVAL)))
 IMAGES = ("ghcr.io/a/b:1", "quay.io/a/b:1", "redis:7")
 
 
@@ -69,6 +79,9 @@ class SlowSessions:
     images: tuple[str, ...] = IMAGES
     ran: list[tuple[float, tuple[str, ...]]] = field(default_factory=list)
     at_once: int = 0
+    holds: list[str | None] = field(default_factory=list)
+
+    schedules: Mapping[str, str | None] = field(default_factory=dict)
 
     async def open(self) -> None:
         """Nothing was left over."""
@@ -83,6 +96,8 @@ class SlowSessions:
     ) -> SessionReport:
         references = [parse_reference(image) for image in self.images]
         asked = [reference for reference in references if only is None or only(reference)]
+        asked = [reference for reference in asked if names is None or names(reference.path)]
+        self.holds.append(hold)
         self.ran.append((round(anyio.current_time(), 3), tuple(reference.familiar for reference in asked)))
         self.at_once += 1
         assert self.at_once == 1
@@ -112,21 +127,31 @@ class World:
     status: Status
     forgotten: list[str]
     events: list[Event]
+    service: Service = field(init=False)
 
 
 @asynccontextmanager
-async def running(state: StoreState, *, seconds: float = 0.0, images: tuple[str, ...] = IMAGES) -> AsyncIterator[World]:
+async def running(
+    state: StoreState,
+    *,
+    seconds: float = 0.0,
+    images: tuple[str, ...] = IMAGES,
+    schedules: Mapping[str, str | None] | None = None,
+    timetable: Timetable = TIMETABLE,
+) -> AsyncIterator[World]:
     """Run a service while the context is open."""
-    world = World(Store(state), SlowSessions(seconds, images), Status(datetime.now(UTC)), [], [])
+    sessions = SlowSessions(seconds, images, schedules=schedules or {})
+    world = World(Store(state), sessions, Status(datetime.now(UTC)), [], [])
     service = Service(
         sessions=world.sessions,
         credentials=world.store,
         forget=world.forgotten.append,
         announcer=Announcer((world.events.append,)),
-        timetable=Timetable(schedule=Interval(timedelta(seconds=INTERVAL))),
+        timetable=timetable,
         status=world.status,
         clock=virtual_now,
     )
+    world.service = service
     async with anyio.create_task_group() as group:
         group.start_soon(service.tell_news)
         group.start_soon(service.run)
@@ -330,3 +355,68 @@ async def test_health_is_starting_until_a_change_of_the_credentials_would_be_not
         await anyio.sleep(1)
         assert world.status.health().is_well
         assert "status" not in world.status.health().detail
+
+
+async def test_container_with_a_schedule_of_its_own_has_its_turn_then_and_only_then() -> None:
+    """The others, those included that nobody has seen before, go by the common schedule."""
+    async with running(logins(1), schedules={"redis": None, "library/redis": "@every 40s"}) as world:
+        await anyio.sleep(130)
+    assert world.sessions.ran == [(40, ("redis:7",)), (80, ("redis:7",)), (100, IMAGES[:2]), (120, ("redis:7",))]
+
+
+async def test_label_that_is_no_schedule_is_told_once_and_the_common_one_counts() -> None:
+    """The problem names the container."""
+    async with running(logins(1), schedules={"library/redis": "whenever"}) as world:
+        await anyio.sleep(250)
+    assert world.sessions.ran == [(100, IMAGES), (200, IMAGES)]
+    (told,) = [event for event in world.events if isinstance(event, Degraded)]
+    assert "library/redis" in told.problem
+
+
+async def test_nothing_is_updated_outside_the_window_and_a_session_follows_when_it_opens() -> None:
+    """The clock of the test starts at midnight."""
+    windows = parse_windows("00:02-00:03", zone=UTC)
+    timetable = Timetable(schedule=Interval(timedelta(seconds=INTERVAL)), windows=windows)
+    async with running(logins(1), timetable=timetable) as world:
+        await anyio.sleep(250)
+    assert [at for at, _ in world.sessions.ran] == [100, 120, 200]
+    assert [hold is None for hold in world.sessions.holds] == [False, True, False]
+
+
+async def test_session_at_the_start_is_there_where_it_is_asked_for() -> None:
+    """It comes beside those of the schedule."""
+    timetable = Timetable(schedule=Interval(timedelta(seconds=INTERVAL)), on_start=True)
+    async with running(logins(1), timetable=timetable) as world:
+        await anyio.sleep(150)
+    assert [at for at, _ in world.sessions.ran] == [0, 100]
+
+
+async def test_sessions_are_put_off_by_the_jitter_that_was_drawn_and_do_not_drift() -> None:
+    """A fleet does not ask at one moment."""
+    timetable = Timetable(
+        schedule=Interval(timedelta(seconds=INTERVAL)), jitter=timedelta(seconds=20), draw=lambda: 0.5
+    )
+    async with running(logins(1), timetable=timetable) as world:
+        await anyio.sleep(320)
+    assert [at for at, _ in world.sessions.ran] == [110, 210, 310]
+
+
+async def test_requested_session_is_refused_while_one_runs_unless_it_may_wait() -> None:
+    """Who waits gets the result of a session of its own."""
+    async with running(logins(1), seconds=30) as world:
+        await anyio.sleep(110)
+        assert isinstance(await world.service.request_session((), (), False), AlreadyRunning)
+        result = await world.service.request_session(("redis",), (), True)
+        assert isinstance(result, SessionResult)
+        assert result.failure is None
+    assert [(at, asked) for at, asked in world.sessions.ran] == [(100, IMAGES), (130, ("redis:7",))]
+
+
+async def test_without_a_schedule_sessions_run_on_request_only() -> None:
+    """As with Watchtower, where updates by request are switched on."""
+    async with running(logins(1), timetable=Timetable(schedule=None)) as world:
+        await anyio.sleep(80_000)
+        assert world.sessions.ran == []
+        assert world.service.begin_session((), ("library/redis",), False) is None
+        await anyio.sleep(1)
+    assert [asked for _, asked in world.sessions.ran] == [("redis:7",)]

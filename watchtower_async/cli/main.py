@@ -25,6 +25,7 @@ from watchtower_async.cli.command_line import (
 from watchtower_async.errors import EngineUnavailableError, SettingsError, WatchtowerError
 from watchtower_async.settings import Settings, build_settings
 from watchtower_async.telemetry.logging import configure_logging
+from watchtower_async.telemetry.redaction import secret_values
 from watchtower_async.web.health_check import state_directory
 
 EXIT_FAILED = 1
@@ -46,7 +47,7 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         return _usage(program, (error.format_message(),))
     except SettingsError as error:
         return _usage(program, error.problems)
-    configure_logging(settings.log)
+    configure_logging(settings.log, secrets=secret_values(settings))
     _forbid_core_dumps()
     word = line.command if program == "watchtower" and line.command in COMMANDS else None
     try:

@@ -128,12 +128,12 @@ class LogSettings:
         help="The same as --log-level trace, which it overrules; no secret is logged at any level.",
     )  # fmt: skip
     no_color: bool = declare(
-        "--no-color", env="NO_COLOR", default=False, parse=parse_bool, parse_env=parse_presence, is_carried_out=False,
+        "--no-color", env="NO_COLOR", default=False, parse=parse_bool, parse_env=parse_presence,
         help="Write the log without colours.",
     )  # fmt: skip
     no_startup_message: bool = declare(
         "--no-startup-message", env="WATCHTOWER_NO_STARTUP_MESSAGE", default=False, parse=parse_bool,
-        is_carried_out=False, help="Neither log nor notify that the updater has started.",
+        help="Neither log nor notify that the updater has started.",
     )  # fmt: skip
 
 
