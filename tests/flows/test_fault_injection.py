@@ -134,6 +134,26 @@ async def test_slow_stop_survives_a_fault_at_every_request(kind: FaultKind) -> N
     score.report()
 
 
+@pytest.mark.parametrize("new", [GOOD, FAILING["does not start"]])
+@pytest.mark.parametrize("old", [GOOD, Behaviour(stop_seconds=6.0)])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_paused_container_survives_a_fault_at_every_request(
+    kind: FaultKind, old: Behaviour, new: Behaviour
+) -> None:
+    """It is paused afterwards, whichever of the two it is."""
+    failures = []
+    for number in numbers():
+        world = await a_world(behaviour=new, old_behaviour=old)
+        world.engine.lifecycle.pause(world.engine.containers["web"])
+        if not await replaced(world, Fault(at=number, kind=kind)):
+            break
+        await until_in_order(world)
+        found = {name: (item.status, item.policy) for name, item in world.engine.containers.items()}
+        if found != {"web": ("paused", "always")}:
+            failures.append(f"{kind} at {number} ({world.engine.changes()[-1]}): {found}")
+    assert not failures, "\n".join(failures)
+
+
 @pytest.mark.parametrize("behaviour", ["good", "bad"])
 @pytest.mark.parametrize("api_version", ["1.41", "1.51"])
 async def test_fault_at_a_reading_request_is_survived_alike(behaviour: str, api_version: str) -> None:

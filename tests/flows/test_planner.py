@@ -306,6 +306,32 @@ async def test_container_that_cannot_be_recreated_is_refused_in_the_plan(monitor
     assert item.published == digest("v2")
 
 
+async def test_who_is_replaced_together_with_a_container_is_in_the_notes() -> None:
+    """Nobody is surprised that a container whose image is the same is created anew."""
+    web = a_container("web")
+    guest = a_container("guest", image="registry.example/guest:1", network_mode=f"container:{web.id}")
+    world = World([web, guest], engine=an_engine([web]), images=[an_image(IMAGE), an_image(guest.image_text)])
+    world.tags = {IMAGE: published(IMAGE, "v2"), guest.image_text: published(guest.image_text, "v1")}
+    items = {item.name: item for item in (await world.plan()).items}
+    assert items["web"].action is Action.UPDATE
+    assert "replaced together with it: guest" in items["web"].notes
+    assert items["guest"].action is Action.NOTHING
+
+
+async def test_container_that_removes_itself_is_refused_with_others_only() -> None:
+    """Alone it can be made anew from its old image; a group cannot be put back."""
+    web = a_container("web")
+    guest = a_container("guest", image="registry.example/guest:1", network_mode=f"container:{web.id}")
+    vanishing = an_engine([web], containers=[document_of(web, AutoRemove=True)])
+    alone = World([web], engine=vanishing)
+    assert (await alone.item()).action is Action.UPDATE
+    world = World([web, guest], engine=vanishing, images=[an_image(IMAGE), an_image(guest.image_text)])
+    world.tags = {IMAGE: published(IMAGE, "v2"), guest.image_text: published(guest.image_text, "v1")}
+    refused = {item.name: item for item in (await world.plan()).items}["web"]
+    assert refused.action is Action.REFUSE
+    assert "guest must be replaced together with it" in refused.reason.text
+
+
 async def test_unanswered_question_is_unknown_in_the_registrys_words() -> None:
     """Never up to date, never outdated."""
     tags = {IMAGE: RateLimitedError("rate limited until 12:00", host="registry.example", retry_after=60.0)}

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 import pytest
 
-from tests.support.engine_sim import connected
-from tests.support.replacing import ANOTHER, IMAGE, MONITOR, OWNER, STOP, World, a_world, leftovers, recover_all
-from watchtower_async.rollout.recovery import RecoveryReport
+from tests.support.engine_sim import Behaviour, Fault, connected
+from tests.support.replacing import (
+    ANOTHER,
+    BROKEN,
+    IMAGE,
+    MONITOR,
+    OWNER,
+    STOP,
+    World,
+    a_replacer,
+    a_world,
+    assert_in_order,
+    leftovers,
+    recover_all,
+)
+from watchtower_async.errors import EngineUnavailableError
+from watchtower_async.rollout.recovery import FailedImage, RecoveryReport
 
 pytestmark = pytest.mark.looptime
 
@@ -133,3 +149,51 @@ async def test_one_name_that_cannot_be_put_in_order_does_not_stop_the_others() -
     reports = await recovered(world)
     assert {report.name: report.is_lost for report in reports} == {"db": True, "web": False}
     assert sorted(world.engine.running_names()) == ["db", "web"]
+
+
+async def test_image_that_recovery_takes_back_is_named() -> None:
+    """So that it is not tried again: the killed updater cannot tell any more."""
+    world = await a_world(behaviour=BROKEN)
+    await killed(world, after=8)
+    (report,) = await recovered(world)
+    assert (FailedImage("web", IMAGE, world.new_image),) == report.failed
+    assert_in_order(world, image=world.old_image)
+
+
+async def test_image_that_the_engine_cannot_start_is_named_as_well() -> None:
+    """The killed updater had only stopped the predecessor."""
+    world = await a_world(behaviour=Behaviour(start_error='exec: "serve": executable file not found in $PATH'))
+    await killed(world, after=6)
+    (report,) = await recovered(world)
+    assert (FailedImage("web", IMAGE, world.new_image),) == report.failed
+    assert "did not start" in report.text
+    assert_in_order(world, image=world.old_image)
+
+
+async def test_good_image_is_not_named() -> None:
+    """It is finished."""
+    world = await a_world()
+    await killed(world, after=6)
+    (report,) = await recovered(world)
+    assert report.failed == ()
+    assert_in_order(world, image=world.new_image)
+
+
+async def test_successor_in_a_restart_loop_gets_old_as_well() -> None:
+    """A start by the engine itself says nothing about whoever made it."""
+    world = await a_world()
+    await world.engine.run("web.wta-new-ra", IMAGE, behaviour=BROKEN, HostConfig={"RestartPolicy": {"Name": "always"}})
+    await anyio.sleep(200)
+    await recovered(world)
+    assert sorted(world.engine.containers) == ["web"]
+
+
+async def killed(world: World, *, after: int) -> None:
+    """Let an updater die after so many changing requests of a replacement."""
+    async with connected(world.engine) as client:
+        replacer = await a_replacer(client)
+        world.engine.fault = Fault(at=after, kind="kill_after")
+        with suppress(EngineUnavailableError):
+            await replacer.replace(world.target())
+    assert world.engine.fault_fired
+    world.engine.revive()

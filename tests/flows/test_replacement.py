@@ -10,6 +10,7 @@ import pytest
 from tests.support.engine_sim import Behaviour, Fault, SimulatedEngine, connected
 from tests.support.replacing import (
     BROKEN,
+    GOOD,
     IMAGE,
     STOP,
     World,
@@ -259,15 +260,6 @@ async def test_container_in_the_network_of_another_one_stays_there() -> None:
     assert sorted(engine.running_names()) == ["vpn", "web"]
 
 
-async def test_container_that_removes_itself_is_refused() -> None:
-    """There would be no way back."""
-    world = await a_world(policy="no", HostConfig={"AutoRemove": True})
-    outcome = await replaced(world)
-    assert outcome.kind is OutcomeKind.FAILED
-    assert "AutoRemove" in outcome.reason
-    assert world.engine.containers["web"].id == world.old_id
-
-
 async def test_leftover_of_another_updater_holds_the_container() -> None:
     """The name of the successor is the lock."""
     world = await a_world()
@@ -292,6 +284,38 @@ async def test_own_stop_time_of_the_container_comes_first() -> None:
     started = anyio.current_time()
     assert (await replaced(world)).kind is OutcomeKind.UPDATED
     assert anyio.current_time() - started < STOP
+
+
+async def test_container_that_needs_long_to_stop_gets_its_time() -> None:
+    """A quarter of an hour, where it names so much; the change-over waits for it."""
+    world = await a_world(old_behaviour=Behaviour(stop_seconds=850.0), StopTimeout=900)
+    started = anyio.current_time()
+    assert (await replaced(world)).kind is OutcomeKind.UPDATED
+    assert anyio.current_time() - started >= 850
+    assert world.engine.containers["web"].image_id == world.new_image
+
+
+@pytest.mark.parametrize("behaviour", [GOOD, BROKEN])
+@pytest.mark.parametrize("policy", POLICIES)
+async def test_paused_container_is_paused_again(policy: str, behaviour: Behaviour) -> None:
+    """Nobody can tell whether a frozen image is good; it is frozen as before, and nothing else is promised."""
+    world = await a_world(policy=policy, behaviour=behaviour)
+    async with connected(world.engine) as client:
+        await client.pause_container("web")
+    assert (await replaced(world)).kind is OutcomeKind.UPDATED
+    web = world.engine.containers["web"]
+    assert (web.paused, web.policy, web.image_id) == (True, policy, world.new_image)
+    assert leftovers(world.engine) == []
+
+
+async def test_paused_container_whose_successor_does_not_start_is_put_back_paused() -> None:
+    """The predecessor starts again and is frozen."""
+    world = await a_world(behaviour=Behaviour(start_error="no such file"))
+    async with connected(world.engine) as client:
+        await client.pause_container("web")
+    assert (await replaced(world)).kind is OutcomeKind.ROLLED_BACK
+    assert world.engine.containers["web"].paused
+    assert world.engine.containers["web"].id == world.old_id
 
 
 @pytest.mark.parametrize("after", [0.5, 3.0])

@@ -24,6 +24,8 @@ from watchtower_async.images.digest import parse_digest
 from watchtower_async.state.contents import (
     DIGESTS_PER_IMAGE,
     DOCUMENT_CHARACTERS,
+    MESSAGES_CHARACTERS,
+    MOST_MESSAGES,
     MOST_SIGHTINGS,
     Contents,
     Sighting,
@@ -61,6 +63,14 @@ INSERT INTO quarantine VALUES (
 );
 INSERT INTO rollouts VALUES ('r1', '{{}}', '2024-05-06T07:08:09+00:00');
 PRAGMA user_version = 1;
+"""
+
+VERSION_2 = f"""{VERSION_1}
+CREATE TABLE sightings (
+    image TEXT NOT NULL, digest TEXT NOT NULL, since TEXT NOT NULL, PRIMARY KEY (image, digest)
+) WITHOUT ROWID;
+INSERT INTO sightings VALUES ('registry.example/app:1', 'sha256:{{hex}}', '2024-05-06T07:08:09+00:00');
+PRAGMA user_version = 2;
 """
 
 
@@ -297,6 +307,66 @@ def test_sightings_that_are_known_change_nothing() -> None:
     """So nothing is written."""
     contents = Contents().with_sightings([a_sighting()])
     assert contents.with_sightings([a_sighting(minutes=3)]) is contents
+
+
+# ---- notifications -----------------------------------------------------------------------------------------------
+
+
+async def test_next_process_finds_the_notifications_that_were_not_delivered(place: Place) -> None:
+    """By key, in the order of the keys; what was delivered is gone."""
+    async with place.writing() as store:
+        for key in ("2", "1", "3"):
+            await store.outbox.save(key, f"text {key}")
+        await store.outbox.save("1", "another text")
+        await store.outbox.forget("3")
+        await store.outbox.forget("nobody")
+    async with place.writing() as store:
+        assert list((await store.outbox.load()).items()) == [("1", "another text"), ("2", "text 2")]
+    assert place.told == []
+
+
+async def test_state_of_version_2_gets_room_for_notifications(place: Place) -> None:
+    """The file was made by the statements of that version; who looks finds none in it, and who writes loses nothing."""
+    place.directory.mkdir()
+    with closing(sqlite3.connect(place.path)) as connection:
+        connection.executescript(VERSION_2.format(hex=an_entry().digest.hex))
+    async with place.looking() as store:
+        assert await store.outbox.load() == {}
+    async with place.writing() as store:
+        await store.outbox.save("1", "text")
+    async with place.looking() as store:
+        assert await store.outbox.load() == {"1": "text"}
+        assert store.quarantined == (an_entry(),)
+        assert store.load_rollouts() == (a_rollout(),)
+        assert store.first_seen("registry.example/app:1", an_entry().digest) == MORNING
+    with closing(sqlite3.connect(place.path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
+    assert place.told == []
+
+
+async def test_notification_that_is_no_text_costs_itself_only(place: Place) -> None:
+    """Somebody edited the file."""
+    async with place.writing() as store:
+        await store.outbox.save("1", "text")
+    with closing(sqlite3.connect(place.path)) as connection, connection:
+        connection.execute("INSERT INTO outbox VALUES ('2', X'FF')")
+    assert look(place.path).messages == {"1": "text"}
+
+
+def test_oldest_notifications_go_when_there_are_too_many() -> None:
+    """A service that is away for a month must not fill the disk."""
+    contents = Contents(messages={f"{number:05}": "x" for number in range(MOST_MESSAGES)})
+    kept = list(contents.with_message("99999", "x").messages)
+    assert (len(kept), kept[0], kept[-1]) == (MOST_MESSAGES, "00001", "99999")
+
+
+def test_oldest_notifications_go_when_they_are_too_long() -> None:
+    """Few and large ones fill a disk as well."""
+    third = "x" * (MESSAGES_CHARACTERS // 3)
+    contents = Contents()
+    for key in ("1", "2", "3", "4"):
+        contents = contents.with_message(key, third)
+    assert list(contents.messages) == ["2", "3", "4"]
 
 
 # ---- who writes --------------------------------------------------------------------------------------------------

@@ -187,7 +187,8 @@ def _facts(bed: Bed) -> EngineFacts:
 
 
 def _volume_names(document: JsonObject) -> list[str]:
-    return [mount["Name"] for mount in document["Mounts"] if mount["Type"] == "volume"]
+    shown = [mount.get("Name") for mount in document["Mounts"] if mount["Type"] == "volume"]
+    return [name for name in [*shown, *_anonymous(document).values()] if name]
 
 
 # ---- requests ------------------------------------------------------------------------------------------------------
@@ -202,6 +203,8 @@ def _host(**settings: Any) -> Case:
 
 
 SECOND = 1_000_000_000
+
+_CARD_SYSCTL = "net.ipv4.conf.eth0.forwarding"
 
 CASES: dict[str, Case] = {
     "plain": _case(),
@@ -271,7 +274,8 @@ CASES: dict[str, Case] = {
     "swap limit": _host(Memory=64 << 20, MemorySwap=-1, CpuPeriod=50000, CpuQuota=25000),
     "other swap limit": _host(Memory=64 << 20, MemorySwap=96 << 20),
     "zero swappiness and process limit": _host(MemorySwappiness=-1, PidsLimit=-1),
-    "kernel settings": _host(Sysctls={"net.ipv4.ip_forward": "1", "net.ipv4.conf.eth0.forwarding": "1"}),
+    "kernel settings": _host(Sysctls={"net.ipv4.ip_forward": "1"}),
+    "kernel settings of a network card": _host(Sysctls={_CARD_SYSCTL: "1"}),
     "capabilities": _host(CapAdd=["NET_ADMIN", "CAP_SYS_TIME"], CapDrop=["ALL"], GroupAdd=["7", "8"]),
     "names": _host(
         Dns=["10.1.1.1"],
@@ -372,10 +376,18 @@ def _filled(value: Any, prefix: str) -> Any:
 
 def _request(bed: Bed, case: str, version: str) -> tuple[JsonObject, Extra]:
     image, request, extra = deepcopy(CASES[case])
+    if bed.facts.api_version >= (1, 48) and _CARD_SYSCTL in request["HostConfig"].get("Sysctls", {}):
+        request = _with_the_endpoint(request)
     request["Image"] = f"{bed.prefix}-{image}:{version}"
     endpoints = tuple((name, _EXTRA_ENDPOINTS[name]) for name in extra)
     filled, connected = _filled([request, endpoints], bed.prefix)
     return filled, tuple((name, endpoint) for name, endpoint in connected)
+
+
+def _with_the_endpoint(request: JsonObject) -> JsonObject:
+    """Ask for the setting of a network card as engines from API 1.48 on want it."""
+    options = {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.forwarding=1"}
+    return {**request, "HostConfig": {}, "NetworkingConfig": {"EndpointsConfig": {"bridge": {"DriverOpts": options}}}}
 
 
 def _retagged(request: JsonObject) -> JsonObject:
@@ -455,12 +467,18 @@ def _is_carried(bind: str, carried: frozenset[str]) -> bool:
 def _comparable_mount(mount: JsonObject) -> JsonObject:
     fixed = {key: mount.get(key) for key in ("Type", "Destination", "RW", "Driver", "Propagation")}
     names = {key: _VOLUME_NAME.sub("volume", str(mount.get(key) or "")) for key in ("Name", "Source")}
+    if "volume" in names["Source"].split("/"):
+        names["Name"] = "volume"  # which newer engines do not show of one that a bind asked for without a name
     return fixed | names
 
 
 def _anonymous(document: JsonObject) -> dict[str, str]:
-    mounts = [mount for mount in document["Mounts"] if _VOLUME_NAME.fullmatch(mount.get("Name") or "")]
-    return {mount["Destination"]: mount["Name"] for mount in mounts}
+    # Newer engines show the name of some only within the path on the host.
+    found = {
+        mount["Destination"]: _VOLUME_NAME.search(f"{mount.get('Name') or mount['Source']}")
+        for mount in document["Mounts"]
+    }
+    return {target: match[0] for target, match in found.items() if match is not None}
 
 
 def _recreated(bed: Bed, predecessor: JsonObject, image: str, successors: dict[str, str] | None = None) -> Recreation:

@@ -13,6 +13,7 @@ import anyio
 from prometheus_client import CollectorRegistry
 
 from tests.support.builders import a_digest
+from tests.support.open_rollouts import open_rollouts
 from tests.support.stored import an_entry
 from watchtower_async.errors import EngineError
 from watchtower_async.events import Announcer
@@ -34,6 +35,7 @@ from watchtower_async.web.ports import (
     Vitals,
 )
 from watchtower_async.web.quarantine import QuarantineRoutes
+from watchtower_async.web.rollouts import RolloutRoutes
 from watchtower_async.web.route import Endpoint, Routes
 from watchtower_async.web.server import ApiServer, ServerSettings, serve_api
 
@@ -196,7 +198,9 @@ class World:
         )
         self.health = HealthRoutes(status=self.vital, now=lambda: NOON)
         quarantine = QuarantineRoutes(quarantine=_Quarantine(), announcer=self.announcer)
-        self.subjects: tuple[Routes, ...] = (api, self.health, quarantine)
+        self.rollouts = open_rollouts("r1", "r2")
+        rollouts = RolloutRoutes(rollouts=self.rollouts, now=lambda: NOON)
+        self.subjects: tuple[Routes, ...] = (api, self.health, quarantine, rollouts)
 
     @asynccontextmanager
     async def served(self, **settings: Any) -> AsyncIterator[Caller]:

@@ -96,7 +96,8 @@ class DockerCli:
         if command:
             instructions.append(f"CMD {json.dumps(list(command))}")
         options = [word for change in instructions for word in ("--change", change)]
-        return self("import", *options, "-", name, stdin=busybox_root(files or {}))
+        told = self("import", *options, "-", name, stdin=busybox_root(files or {}))
+        return told.split()[-1]  # Podman says it twice
 
     def publish(self, name: str, image_id: str) -> str:
         """Push an image under a name without leaving that name on the engine; return the published digest.

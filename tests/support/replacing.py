@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
+
 from tests.support.engine_sim import Behaviour, SimulatedEngine
 from watchtower_async.engine.client import Engine
 from watchtower_async.engine.inventory import read_container
@@ -70,7 +72,7 @@ async def a_world(
     return World(engine, digest, web.id, web.image_id, policy)
 
 
-async def a_replacer(client: Engine, *, owner: str = OWNER) -> Replacer:
+async def a_replacer(client: Engine, *, owner: str = OWNER, haste: anyio.Event | None = None) -> Replacer:
     """Return what the application would make for this engine."""
     info = await client.system_info()
     facts = EngineFacts(
@@ -79,7 +81,7 @@ async def a_replacer(client: Engine, *, owner: str = OWNER) -> Replacer:
         platform=f"{client.info.os}/{client.info.architecture}",
     )
     settings = ReplacementSettings(monitor=MONITOR, stop_timeout=STOP)
-    return Replacer(engine=client, owner=owner, facts=facts, settings=settings)
+    return Replacer(engine=client, owner=owner, facts=facts, settings=settings, haste=haste)
 
 
 async def recover_all(client: Engine, *, owner: str = OWNER, dry_run: bool = False) -> tuple[RecoveryReport, ...]:

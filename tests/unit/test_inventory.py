@@ -62,14 +62,15 @@ def test_labels_do_not_show_in_a_repr() -> None:
         ({"RepoTags": ["a:1", "b:2"], "RepoDigests": ["a@sha256:x"]}, ("a:1", "b:2"), ("a@sha256:x",)),
         ({"RepoTags": ["<none>:<none>"], "RepoDigests": ["<none>@<none>"]}, (), ()),
         ({"RepoTags": ["<none>:<none>"], "RepoDigests": ["a@sha256:x"]}, (), ("a@sha256:x",)),
+        ({"RepoTags": ["a@sha256:x", "a:1"], "RepoDigests": ["a@sha256:x"]}, ("a:1",), ("a@sha256:x",)),
         ({"RepoTags": None, "RepoDigests": None}, (), ()),
         ({}, (), ()),
     ],
 )
-def test_placeholders_of_an_image_are_no_names(
+def test_tags_and_digests_of_an_image_are_names_that_are_such(
     document: dict[str, Any], tags: tuple[str, ...], digests: tuple[str, ...]
 ) -> None:
-    """`<none>` says that there is no name."""
+    """`<none>` says that there is no name, and the containerd image store has digests among the tags."""
     assert read_image({"Id": "sha256:i", **document}) == ImageSummary("sha256:i", tags, digests, {})
 
 

@@ -281,6 +281,7 @@ def a_volume(target: str, **rest: Any) -> JsonObject:
         "Type": "volume",
         "Name": name,
         "Source": "/v/" + name,
+        "Driver": "local",
         "Destination": target,
         "RW": True,
         "Mode": "z",
@@ -310,6 +311,29 @@ def test_anonymous_mount_and_bind_get_their_names() -> None:
     request = host_of(a_document(host=host, Mounts=[a_volume("/alone"), a_volume("/m")]))
     assert [f"{an_id('/alone')}:/alone"] == request["Binds"]
     assert [{"Type": "volume", "Target": "/m", "ReadOnly": True, "Source": an_id("/m")}] == request["Mounts"]
+
+
+def test_volume_whose_name_is_not_shown_is_known_by_its_place() -> None:
+    """An engine from 23 on leaves out the name of a volume that a bind asked for without one."""
+    nameless = a_volume("/alone", Name="", Source=f"/somewhere/volumes/{an_id('/alone')}/_data")
+    request = host_of(a_document(host={"Binds": ["/alone"]}, Mounts=[nameless]))
+    assert [f"{an_id('/alone')}:/alone"] == request["Binds"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Driver": "nfs"},
+        {"Source": "/srv/data"},
+        {"Source": "/srv/volumes/data/_data"},
+        {"Source": f"/srv/volumes/{an_id('x')}/_data/below"},
+    ],
+)
+def test_place_that_is_not_the_engines_own_names_no_volume(change: JsonObject) -> None:
+    """A wrong name would be an empty volume, so the container is refused."""
+    nameless = {**a_volume("/d", Name="", Source=f"/srv/volumes/{an_id('x')}/_data"), **change}
+    container = a_document(host={"Binds": ["/d"]}, Mounts=[nameless])
+    assert "the name of the anonymous volume at /d is not shown" in refused(container)
 
 
 def test_volume_dropped_by_the_new_image_is_noted() -> None:

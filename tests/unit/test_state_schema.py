@@ -31,7 +31,7 @@ def test_new_file_takes_all_steps(connection: sqlite3.Connection) -> None:
     """Its version is their number."""
     migrate(connection)
     assert version_of(connection) == len(STEPS)
-    assert tables(connection) == ["quarantine", "rollouts", "sightings"]
+    assert tables(connection) == ["outbox", "quarantine", "rollouts", "sightings"]
 
 
 def test_file_of_today_is_left_as_it_is(connection: sqlite3.Connection) -> None:

@@ -1,21 +1,23 @@
 """What the names on an engine tell, and what is done about it."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.builders import a_container
 from watchtower_async.engine.inventory import ContainerSummary
-from watchtower_async.rollout.transitions import Move, Situation, decide, situations, whose_turn
+from watchtower_async.rollout.transitions import Found, Move, Situation, decide, decide_together, situations, whose_turn
 
 OWNER = "1f3c9b2d77aa"
 NEW = "web.wta-new-ra"
 OLD = f"web.wta-old-ra-{OWNER}"
 BAD = f"web.wta-bad-ra-{OWNER}"
+NAMES = {"named": "web", "new": NEW, "old": OLD, "bad": BAD}
 
 
 def the_situation(**states: str) -> Situation:
     """Return the situation of `web`; keywords say which of its containers exist and in which state."""
-    names = {"named": "web", "new": NEW, "old": OLD, "bad": BAD}
-    return situations([a_container(names[part], state=state) for part, state in states.items()])["web"]
+    return situations([a_container(NAMES[part], state=state) for part, state in states.items()])["web"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,76 @@ def test_successor_and_predecessor_are_found_under_every_name() -> None:
     assert (forward.predecessor, forward.successor) == (forward.old, forward.named)
     back = the_situation(named="exited", bad="exited")
     assert (back.predecessor, back.successor) == (back.named, back.bad)
+
+
+@pytest.mark.parametrize(
+    ("old", "expected"),
+    [("running", Move.REPLACE_FOR_GOOD), ("exited", Move.REPLACE_FOR_GOOD), (None, Move.PROMOTE_NEW)],
+)
+def test_what_removes_itself_goes_on(old: str | None, expected: Move) -> None:
+    """Its stop may have been asked for already, and then nothing brings it back."""
+    states = {"new": "created"} | ({} if old is None else {"old": old})
+    assert decide(replace(the_situation(**states), vanishes=True)) is expected
+
+
+def test_what_removes_itself_goes_back_where_the_engine_refused_its_stop() -> None:
+    """Then it runs on, and gets its name back."""
+    assert decide(replace(the_situation(old="running", new="created"), vanishes=True), give_up=True) is Move.UNDO
+
+
+def test_predecessor_stays_away_where_others_live_with_the_successor() -> None:
+    """They are settled, so only the way on is left, whatever runs."""
+    joined = replace(the_situation(named="exited", old="running"), is_joined=True)
+    assert decide(joined) is Move.FORWARD
+    assert decide(joined, give_up=True) is Move.FORWARD
+
+
+AHEAD = {"named": "running", "old": "exited"}
+JUST_CREATED = {"named": "running", "new": "created"}
+BETWEEN = {"old": "running", "new": "created"}
+BACK = {"named": "running", "bad": "exited"}
+IN_DOUBT = {"named": "running", "old": "exited", "new": "created"}
+SETTLED = {"named": "running"}
+
+
+def a_member(base: str, states: dict[str, str]) -> Situation:
+    """Return the situation of one of several."""
+    names = {part: name.replace("web", base) for part, name in NAMES.items()}
+    containers = [a_container(names[part], state=state) for part, state in states.items()]
+    named = next((Found(item) for item in containers if item.name == base), None)
+    return situations(containers).get(base, Situation(base, named))
+
+
+@pytest.mark.parametrize(
+    ("members", "move", "concerned"),
+    [
+        ([AHEAD, AHEAD], Move.FORWARD, ["a", "b"]),
+        ([AHEAD, BETWEEN], Move.UNDO, ["a", "b"]),
+        ([AHEAD, JUST_CREATED], Move.UNDO, ["a", "b"]),
+        ([BETWEEN, JUST_CREATED], Move.UNDO, ["a", "b"]),
+        ([AHEAD, BACK], Move.UNDO, ["a", "b"]),
+        ([JUST_CREATED, JUST_CREATED], Move.DISCARD_NEW, ["a", "b"]),
+        ([JUST_CREATED, SETTLED], Move.DISCARD_NEW, ["a"]),
+        ([AHEAD, SETTLED], Move.FORWARD, ["a"]),
+        ([SETTLED, BACK], Move.UNDO, ["b"]),
+        ([SETTLED, SETTLED], Move.NOTHING, []),
+        ([AHEAD, {"new": "created"}], Move.PROMOTE_NEW, ["b"]),
+        ([{"bad": "exited"}, AHEAD], Move.PROMOTE_BAD, ["a"]),
+        ([AHEAD, IN_DOUBT], Move.UNDO, ["a"]),
+        ([IN_DOUBT, SETTLED], Move.ASK_A_PERSON, ["a"]),
+    ],
+)
+def test_all_go_on_or_all_go_back(members: list[dict[str, str]], move: Move, concerned: list[str]) -> None:
+    """One that has not got its name yet takes all others back; one that a person must decide comes last."""
+    found = [a_member(base, states) for base, states in zip("ab", members, strict=True)]
+    decided, whose = decide_together(found)
+    assert (decided, [situation.base for situation in whose]) == (move, concerned)
+
+
+def test_giving_up_takes_all_back() -> None:
+    """One failed successor is enough."""
+    members = [a_member(base, AHEAD) for base in "ab"]
+    assert decide_together(members, give_up=True)[0] is Move.UNDO
 
 
 def turn(situation: Situation, *, us: str = OWNER, running: tuple[ContainerSummary, ...] = (), age: float = 0) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from watchtower_async.rollout import helper_words
 from watchtower_async.settings import Option, declared_options
 
 
@@ -27,6 +28,8 @@ class CommandLine:
     names: tuple[str, ...] = ()
     switches: frozenset[str] = frozenset()
     verb: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The command's own options that take a value, by flag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,20 @@ class CommandHelp:
     switches: Mapping[str, str] = field(default_factory=dict)
     verbs: Mapping[str, str] = field(default_factory=dict)
     takes: str = "CONTAINER"
-    """What the words after it name."""
+    """What the words after it name; empty where there are none."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Its own options that take a value."""
+    default_verb: str = ""
+    """The verb that is meant where no word follows."""
 
     @property
     def words(self) -> str:
         """Return the words that may follow, for the usage line."""
-        names = f"[{self.takes}]..."
-        return f"{'|'.join(self.verbs)} {names}" if self.verbs else names
+        names = f"[{self.takes}]..." if self.takes else ""
+        verbs = "|".join(self.verbs)
+        if self.default_verb:
+            return f"[{verbs}] {names}"
+        return f"{verbs} {names}".strip()
 
 
 RUN = CommandHelp("run", "Keep running containers on the image their tag points to.")
@@ -74,7 +84,38 @@ MIGRATE = CommandHelp(
     },
     takes="FILE",
 )  # fmt: skip
-COMMANDS: Mapping[str, CommandHelp] = {item.name: item for item in (PLAN, CREDENTIALS, QUARANTINE, MIGRATE)}
+TEST, PREVIEW = "test", "preview"
+NOTIFY = CommandHelp(
+    "notify", "Try the notification services, or see what a message looks like.",
+    {"--quiet": "With preview: after a session that found nothing."},
+    {TEST: "Send one message and say what each service answered.", PREVIEW: "Show the message of a made-up session."},
+    takes="",
+)  # fmt: skip
+NOTIFY_UPGRADE = CommandHelp(
+    "notify-upgrade", "Write the older notification options as URLs into a file, and wait until it was fetched.",
+    takes="",
+)  # fmt: skip
+STATUS, PAUSE, RESUME, ABANDON = "status", "pause", "resume", "abandon"
+ROLLOUT = CommandHelp(
+    "rollout", "Show the rollouts that are not over, or decide about one; without an ID about the only one there is.",
+    {"--json": "Print the answer for programs."},
+    {
+        STATUS: "Show where they stand; the same as no word at all.",
+        PAUSE: "Let nothing new begin.",
+        RESUME: "Let it go on.",
+        ABANDON: "Give it up; what it has begun comes to its end.",
+    },
+    takes="ID",
+    default_verb=STATUS,
+)  # fmt: skip
+COMMANDS: Mapping[str, CommandHelp] = {
+    item.name: item for item in (PLAN, CREDENTIALS, QUARANTINE, ROLLOUT, NOTIFY, MIGRATE, NOTIFY_UPGRADE)
+}
+REPLACE_SELF = CommandHelp(
+    helper_words.COMMAND, "Replace the container of an updater.", options=helper_words.OPTIONS
+)  # fmt: skip
+_HIDDEN: Mapping[str, CommandHelp] = {REPLACE_SELF.name: REPLACE_SELF}
+"""What the program runs by itself, in a container of its own."""
 
 
 _TEXT_INDENT = " " * 8
@@ -83,16 +124,21 @@ _TEXT_INDENT = " " * 8
 def parse_command_line(arguments: Sequence[str], *, program: str) -> CommandLine:
     """Read the arguments. Raises click.ClickException for a usage error and click.exceptions.Exit after `--help`."""
     options = tuple(declared_options())
-    command, rest = split_command(arguments, options, COMMANDS)
-    described = COMMANDS[command] if command else RUN
+    commands = {**COMMANDS, **_HIDDEN}
+    command, rest = split_command(arguments, options, commands)
+    described = commands[command] if command else RUN
     rest, switch_values = _take_switch_values(rest, options)
     given = _parse(described, rest, options, program)
     verb, names = _take_verb(described, tuple(given.pop("names")))
     switches = frozenset(flag for flag in described.switches if given.pop(_identifier(flag)))
+    own = {flag: text for flag in described.options if (text := given.pop(_identifier(flag))) is not None}
     values = {option.key: given[_identifier(option.key)] for option in options}
     texts = {key: "true" if value is True else value for key, value in values.items() if value not in (None, False, ())}
-    line = CommandLine(described.name, {**texts, **switch_values}, names, switches, verb)
+    line = CommandLine(described.name, {**texts, **switch_values}, names, switches, verb, own)
     _check_quarantine(line)
+    _check_rollout(line)
+    if names and not described.takes:
+        raise click.UsageError(f"'{described.name}' takes no names")
     return line
 
 
@@ -128,6 +174,8 @@ def _wants_next(argument: str, takes_value: Collection[str]) -> bool:
 def _take_verb(described: CommandHelp, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     if not described.verbs:
         return "", words
+    if not words and described.default_verb:
+        return described.default_verb, ()
     if not words or words[0] not in described.verbs:
         raise click.UsageError(f"after {described.name!r} comes one of: {', '.join(described.verbs)}")
     return words[0], words[1:]
@@ -139,6 +187,11 @@ def _check_quarantine(line: CommandLine) -> None:
         raise click.UsageError("'quarantine clear' takes names of containers, or --all")
     if line.verb == LIST and (line.names or has_all):
         raise click.UsageError("'quarantine list' takes neither names nor --all")
+
+
+def _check_rollout(line: CommandLine) -> None:
+    if line.command == ROLLOUT.name and len(line.names) > 1:
+        raise click.UsageError(f"'rollout {line.verb}' takes one ID at most")
 
 
 def _take_switch_values(arguments: Sequence[str], options: Sequence[Option]) -> tuple[list[str], dict[str, str]]:
@@ -172,6 +225,7 @@ def _parse(described: CommandHelp, arguments: list[str], options: Sequence[Optio
     parameters += [
         click.Option([flag, _identifier(flag)], is_flag=True, help=text) for flag, text in described.switches.items()
     ]
+    parameters += [click.Option([flag, _identifier(flag)], help=text) for flag, text in described.options.items()]
     parameters.append(click.Argument(["names"], nargs=-1, type=str, metavar=described.words))
     command = _GroupedCommand(described, parameters)
     info = program if described is RUN else f"{program} {described.name}"

@@ -17,8 +17,12 @@ from watchtower_async.cli.command_line import (
     COMMANDS,
     CREDENTIALS,
     MIGRATE,
+    NOTIFY,
+    NOTIFY_UPGRADE,
     PLAN,
     QUARANTINE,
+    REPLACE_SELF,
+    ROLLOUT,
     CommandLine,
     parse_command_line,
 )
@@ -66,10 +70,25 @@ def _run_command(line: CommandLine, settings: Settings, environ: Mapping[str, st
 
         configured = settings.state.directory
         return run_quarantine(line, state_directory(environ, str(configured) if configured else None))
+    if line.command == ROLLOUT.name:
+        from watchtower_async.cli.rollout_command import run_rollout  # noqa: PLC0415
+
+        configured = settings.state.directory
+        return run_rollout(line, state_directory(environ, str(configured) if configured else None))
     if line.command == MIGRATE.name:
         from watchtower_async.cli.migrate_command import run_migrate  # noqa: PLC0415
 
         return run_migrate(line, settings, environ)
+    if line.command in (NOTIFY.name, NOTIFY_UPGRADE.name):
+        from watchtower_async.cli.notify_command import run_notify  # noqa: PLC0415
+
+        return run_notify(line, settings)
+    if line.command == REPLACE_SELF.name:
+        from watchtower_async.cli.replace_self_command import run_replace_self  # noqa: PLC0415
+
+        configured = settings.state.directory
+        directory = state_directory(environ, str(configured) if configured else None)
+        return run_replace_self(line, settings, settings.engine.environment(environ), directory)
     from watchtower_async.app import App  # noqa: PLC0415
 
     app = App(settings=settings, environ=settings.engine.environment(environ), command_as_name=word)

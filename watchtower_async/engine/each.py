@@ -14,7 +14,7 @@ Found = TypeVar("Found")
 
 
 async def each(things: Iterable[Given], work: Callable[[Given], Awaitable[Found]]) -> list[Found]:
-    """Run `work` on all things at once and return the results in their order. Raises one EngineError of those that there were."""
+    """Run `work` on all things at once and return the results in their order. Raises one of the EngineErrors."""
     given = list(things)
     results: dict[int, Found] = {}
 

@@ -50,7 +50,7 @@ def notes_on(
     ):
         notes.append(f"the container has left its network {mode} and is not connected to it again")
     if section(container, "HostConfig").get("AutoRemove"):
-        notes.append("it was started with --rm: the engine removes it when it stops, and it cannot be put back")
+        notes.append("it was started with --rm: should the new one fail, it can only be made anew from its old image")
     notes += _compose_notes(container)
     if new_image is not None:
         notes += _image_notes(container, old_image, new_image, carried)

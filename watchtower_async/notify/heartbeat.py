@@ -70,10 +70,10 @@ class Heartbeat:
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._deadline)) as client,
-                client.post(url, data=text.encode()[:_LONGEST_BODY], allow_redirects=False) as answer,
+                client.post(url, data=text.encode(errors="replace")[:_LONGEST_BODY], allow_redirects=False) as answer,
             ):
                 status = answer.status
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             # Its text may hold the URL.
             return Answer(self._name, is_ok=False, text=f"it cannot be reached ({type(error).__name__})")
         return Answer(

@@ -21,6 +21,8 @@ _RANKS = {
 }  # fmt: skip
 _QUIET = 2
 """The rank from which on only failures are told."""
+MOST_ENTRIES = 2000
+"""In one batch; what is logged after that is in the log only."""
 
 
 class MessageKind(StrEnum):
@@ -155,7 +157,7 @@ class Gathering:
         """Take an entry; return its message, which is empty within a batch."""
         if self._batch is None:
             return render(self._settings, (entry,), None) if counts(entry, self._settings.level) else Rendered()
-        if counts(entry, self._settings.level):
+        if counts(entry, self._settings.level) and len(self._batch) < MOST_ENTRIES:
             self._batch.append(entry)
         return Rendered()
 

@@ -44,7 +44,7 @@ from watchtower_async.registry.memory import KeyedLocks, Memory
 from watchtower_async.registry.pacing import Pacing, utc_now
 from watchtower_async.registry.question import Question
 from watchtower_async.registry.tokens import Tokens
-from watchtower_async.registry.transport import Transport
+from watchtower_async.registry.transport import UNHEARD, RegistryListener, Transport
 
 _INDEXES = 500
 _HOSTS = 1000
@@ -93,19 +93,28 @@ class RegistryClient:
         draw: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         now: Callable[[], datetime] = utc_now,
+        listener: RegistryListener = UNHEARD,
     ) -> None:
         """`insecure_hosts` may be asked without a trusted certificate, or over http, as loopback ones always may.
 
         Certificates are checked with `ssl_context`, else the CAs of `ca_bundle`, else those of the system or of
-        `SSL_CERT_FILE`. `environ` names the proxies. `draw` returns random numbers from 0 to 1.
+        `SSL_CERT_FILE`. `environ` names the proxies. `draw` returns random numbers from 0 to 1. `listener` hears how
+        registries answer.
         """
         if ssl_context is None and ca_bundle is not None:
             ssl_context = ssl.create_default_context(cafile=str(ca_bundle))
         self._credentials = credentials
         self._transport = Transport(
-            user_agent=user_agent, limits=limits, environ=environ, ssl_context=ssl_context, resolver=resolver
+            user_agent=user_agent,
+            limits=limits,
+            environ=environ,
+            ssl_context=ssl_context,
+            resolver=resolver,
+            listener=listener,
         )
-        self._pacing = Pacing(transport=self._transport, limits=limits, draw=draw, sleep=sleep, now=now)
+        self._pacing = Pacing(
+            transport=self._transport, limits=limits, draw=draw, sleep=sleep, now=now, listener=listener
+        )
         self._tokens = Tokens(slots=self._pacing.slots, now=now)
         self._asker = Asker(
             pacing=self._pacing, tokens=self._tokens, credentials=credentials, insecure_hosts=insecure_hosts

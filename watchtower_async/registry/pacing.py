@@ -28,7 +28,13 @@ from watchtower_async.registry.limits import (
     retry_after,
 )
 from watchtower_async.registry.memory import Memory
-from watchtower_async.registry.transport import ExchangeFailedError, FailureKind, Transport
+from watchtower_async.registry.transport import (
+    UNHEARD,
+    ExchangeFailedError,
+    FailureKind,
+    RegistryListener,
+    Transport,
+)
 
 T = TypeVar("T")
 
@@ -52,6 +58,7 @@ class Pacing:
         draw: Callable[[], float] = random.random,
         sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
         now: Callable[[], datetime] = utc_now,
+        listener: RegistryListener = UNHEARD,
     ) -> None:
         """`draw` returns a random number from 0 to 1, for the jitter."""
         self._transport = transport
@@ -59,6 +66,7 @@ class Pacing:
         self._draw = draw
         self._sleep = sleep
         self._now = now
+        self._listener = listener
         self._gates = RateGates()
         self._outages = Outages()
         self._all = anyio.CapacityLimiter(limits.in_all)
@@ -136,6 +144,7 @@ class Pacing:
         found = parse_rate_limit(reply.headers)
         if found is not None:
             self._rate_limits.put(host, found)
+            self._listener.rate_limit_told(host, found.limit, found.remaining)
 
     async def _wait_at_gate(self, account: Account, budget: float) -> float:
         """Wait until the account may ask; return for how long. Raises RateLimitedError when that is no use."""

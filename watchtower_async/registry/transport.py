@@ -14,13 +14,14 @@ import errno
 import ssl
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Protocol
 
 import aiohttp
 import anyio
 import yarl
 from aiohttp.abc import AbstractResolver
 
-from watchtower_async.errors import ProtocolViolationError, RegistryUnavailableError
+from watchtower_async.errors import ProtocolViolationError, RegistryError, RegistryUnavailableError
 from watchtower_async.registry.endpoint import check_redirect, same_origin
 from watchtower_async.registry.exchange import Reply, Request
 from watchtower_async.registry.limits import ClientLimits
@@ -67,6 +68,29 @@ class ExchangeFailedError(RegistryUnavailableError):
         return self.kind not in _LASTING
 
 
+class RegistryListener(Protocol):
+    """Hears how registries answer. `host` is the registry on whose account something was sent."""
+
+    def registry_answered(self, host: str, status: int | None, seconds: float) -> None:
+        """Hear of one exchange; without a status there was no whole answer."""
+
+    def rate_limit_told(self, host: str, limit: int, remaining: int) -> None:
+        """Hear what a registry said about its pull limit."""
+
+
+class Unheard:
+    """Listens to nothing."""
+
+    def registry_answered(self, host: str, status: int | None, seconds: float) -> None:
+        """Do nothing."""
+
+    def rate_limit_told(self, host: str, limit: int, remaining: int) -> None:
+        """Do nothing."""
+
+
+UNHEARD = Unheard()
+
+
 class Transport:
     """A pool of connections, between `open` and `close`."""
 
@@ -78,6 +102,7 @@ class Transport:
         environ: Mapping[str, str],
         ssl_context: ssl.SSLContext | None = None,
         resolver: AbstractResolver | None = None,
+        listener: RegistryListener = UNHEARD,
     ) -> None:
         """Without a context the system's certificates count, or those that `SSL_CERT_FILE` names."""
         self._user_agent = user_agent
@@ -85,6 +110,7 @@ class Transport:
         self._environ = environ
         self._ssl_context = ssl_context
         self._resolver = resolver
+        self._listener = listener
         self._has_proxies = has_proxies(environ)
         self._proxies: Memory[yarl.URL, Proxy | bool] = Memory(limit=_KNOWN_PROXIES, clock=anyio.current_time)
         self._session: aiohttp.ClientSession | None = None
@@ -120,6 +146,16 @@ class Transport:
 
         Raises ExchangeFailedError, and ProtocolViolationError for what is no HTTP, too long or leads astray.
         """
+        begun = anyio.current_time()
+        try:
+            reply = await self._exchange(request)
+        except RegistryError:
+            self._listener.registry_answered(request.host, None, anyio.current_time() - begun)
+            raise
+        self._listener.registry_answered(request.host, reply.status, anyio.current_time() - begun)
+        return reply
+
+    async def _exchange(self, request: Request) -> Reply:
         try:
             with anyio.fail_after(self._limits.request_seconds):
                 return await self._follow(request)

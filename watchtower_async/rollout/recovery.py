@@ -176,7 +176,9 @@ def _young_only(situation: Situation) -> Found | None:
 
 def _changes(document: JsonObject) -> list[datetime]:
     state = section(document, "State")
-    texts = (document.get("Created"), state.get("StartedAt"), state.get("FinishedAt"))
+    texts = [document.get("Created")]
+    if not document.get("RestartCount"):  # else the engine moves them on by itself, in a restart loop for ever
+        texts += [state.get("StartedAt"), state.get("FinishedAt")]
     return [moment for text in texts if (moment := parse_time(str(text or ""))) is not None]
 
 

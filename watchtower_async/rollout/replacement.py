@@ -331,7 +331,7 @@ class Replacer:
                 is_starting = True
                 await self.engine.start_container(successors[old])
                 is_starting = False
-                await self._steps.start_and_name(successors[old], member.ran, member.target.name)
+                await self._steps.name_last(successors[old], member.ran, member.target.name)
         except (EngineError, TimeoutError) as error:
             if is_starting and isinstance(error, EngineError) and not error.transient:
                 reason = f"the new container did not start: {error}"
@@ -371,7 +371,7 @@ class Replacer:
 
     async def take_back(self, group: PreparedGroup, failure: Failure) -> Outcome:
         """Put the predecessors back, whatever state they are in. Not cancelled, and bounded."""
-        if failure.is_touched and group.members[0].vanishes:
+        if failure.is_touched and group.members[0].vanishes and await self._is_gone(group.members[0]):
             return await self._make_again(group, failure)
         reason = failure.outcome.reason
         budget = 2 * self._cut_over_budget([self._order_of(member, "") for member in group.members])
@@ -395,13 +395,23 @@ class Replacer:
         (member,) = group.members
         try:
             with anyio.fail_after(2 * self._cut_over_budget([self._order_of(member, "")]), shield=True):
-                evidence = await self._steps.clear_for_good(member.target.name, besides=member.target.container_id)
+                evidence = await self._steps.clear_for_good((member.target.name, member.temporary_name(Part.NEW)))
                 await self._untouch_tags(group)
                 await self._create_again(group, member)
         except (EngineError, TimeoutError) as error:
             text = f"{failure.outcome.reason}; it had --rm, and could not be made again: {error}"
             return Outcome(OutcomeKind.LOST, text, blame=failure.outcome.blame)
         return replace(failure.outcome, kind=OutcomeKind.ROLLED_BACK, detail=evidence)
+
+    async def _is_gone(self, member: Prepared) -> bool:
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.engine.inspect_container(member.target.container_id)
+            except NoSuchObjectError:
+                return True
+            except EngineError:
+                return False
+        return False
 
     async def _create_again(self, group: PreparedGroup, member: Prepared) -> None:
         kept = replace(member, new_image=member.old_image)
@@ -506,7 +516,7 @@ def _patience(timeout: int | None) -> float:
 
 
 def _see_that_it_is_there(moves: Sequence[Move], members: Sequence[Situation]) -> None:
-    """Tell of a successor that the engine removed when it could not be started (`--rm`). Raises PredecessorLostError."""
+    """Raise PredecessorLostError where the engine removed a successor that it could not start (`--rm`)."""
     gone = [situation.base for situation in members if situation.named is None]
     if gone and moves and moves[-1] in (Move.PROMOTE_NEW, Move.REPLACE_FOR_GOOD):
         raise PredecessorLostError(

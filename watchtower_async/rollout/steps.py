@@ -330,16 +330,14 @@ class Steps:
             await anyio.sleep(VANISH_POLL_SECONDS)
         raise EngineError("the engine has not removed a container with --rm after its stop")
 
-    async def clear_for_good(self, base: str, *, besides: str) -> tuple[str, ...]:
-        """Remove a failed successor that has the name, or was to get it; return what it left to understand it."""
+    async def clear_for_good(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Stop what removes itself at its stop, under any of these names; return what it left to understand it."""
         evidence: tuple[str, ...] = ()
-        situation = await self.observe(base)
-        for found in (situation.named, situation.new, situation.old):
-            if found is None or (found is situation.named and found.id == besides):
-                continue
+        for name in names:
             with suppress(NoSuchObjectError):
-                document = await self._engine.inspect_container(found.id)
-                evidence = evidence or await collect_evidence(self._engine, found.id)
+                # By name: what is being removed is listed without one, though it still holds it.
+                document = await self._engine.inspect_container(name)
+                evidence = evidence or await collect_evidence(self._engine, str(document["Id"]))
                 await self.stop_for_good(self.stop_order(document))
         return evidence
 
@@ -347,6 +345,10 @@ class Steps:
         """Start a successor that gets its name last."""
         if ran is not RunState.STOPPED:
             await self._engine.start_container(container_id)
+        await self.name_last(container_id, ran, name)
+
+    async def name_last(self, container_id: str, ran: RunState, name: str) -> None:
+        """Give a successor that runs already its name."""
         if ran is RunState.PAUSED:
             await self._engine.pause_container(container_id)
         await self._engine.rename_container(container_id, name)

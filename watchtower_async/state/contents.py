@@ -22,6 +22,8 @@ MOST_ENTRIES = 1000
 MOST_ROLLOUTS = 200
 MOST_SIGHTINGS = 2000
 DIGESTS_PER_IMAGE = 4
+MOST_MESSAGES = 2000
+MESSAGES_CHARACTERS = 16 << 20
 DETAIL_LINES = 40
 TEXT_CHARACTERS = 1000
 DOCUMENT_CHARACTERS = 4 << 20
@@ -115,6 +117,8 @@ class Contents:
     quarantine: Mapping[tuple[str, str], QuarantineEntry] = field(default_factory=dict)
     rollouts: Mapping[str, StoredRollout] = field(default_factory=dict)
     sightings: Mapping[tuple[str, Digest], Sighting] = field(default_factory=dict)
+    messages: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Notifications that are not delivered yet: texts by keys that sort by age."""
 
     def with_entry(self, entry: QuarantineEntry) -> Contents:
         """Return the contents with this entry, in place of an older one for the same container."""
@@ -152,6 +156,14 @@ class Contents:
                 merged[sighting.key] = sighting
         return self if merged == self.sightings else replace(self, sightings=_bounded(merged))
 
+    def with_message(self, key: str, text: str) -> Contents:
+        """Return the contents with this message, in place of one with the same key."""
+        return replace(self, messages=_fitting({**self.messages, key: text}))
+
+    def without_message(self, key: str) -> Contents:
+        """Return the contents without this message."""
+        return replace(self, messages={other: text for other, text in self.messages.items() if other != key})
+
 
 def _bounded(sightings: dict[tuple[str, Digest], Sighting]) -> dict[tuple[str, Digest], Sighting]:
     # Several digests of one image, since mirrors that lag behind let a tag jump to and fro. Few of them, so that one
@@ -161,6 +173,18 @@ def _bounded(sightings: dict[tuple[str, Digest], Sighting]) -> dict[tuple[str, D
         by_image.setdefault(sighting.image, []).append(sighting)
     kept = {item.key: item for found in by_image.values() for item in found[-DIGESTS_PER_IMAGE:]}
     return _newest(kept, MOST_SIGHTINGS, lambda item: item.since)
+
+
+def _fitting(messages: dict[str, str]) -> dict[str, str]:
+    """Return the latest messages, as many as there is room for."""
+    room = MESSAGES_CHARACTERS
+    kept: list[str] = []
+    for key in sorted(messages, reverse=True)[:MOST_MESSAGES]:
+        room -= len(messages[key])
+        if room < 0:
+            break
+        kept.append(key)
+    return {key: messages[key] for key in reversed(kept)}
 
 
 def _newest(kept: dict[Key, Kept], most: int, age: Callable[[Kept], datetime]) -> dict[Key, Kept]:

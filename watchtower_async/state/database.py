@@ -78,6 +78,7 @@ class Database:
                 self._connection.execute("DELETE FROM quarantine")
                 self._connection.execute("DELETE FROM rollouts")
                 self._connection.execute("DELETE FROM sightings")
+                self._connection.execute("DELETE FROM outbox")
                 before = Contents()
             gone, new = _difference(before.quarantine, after.quarantine)
             self._connection.executemany("DELETE FROM quarantine WHERE host = ? AND container = ?", gone)
@@ -96,6 +97,7 @@ class Database:
                 ],
             )
             self._save_sightings(before, after)
+            self._save_messages(before, after)
 
     def _save_sightings(self, before: Contents, after: Contents) -> None:
         gone, new = _difference(before.sightings, after.sightings)
@@ -105,6 +107,13 @@ class Database:
         self._connection.executemany(
             "INSERT OR REPLACE INTO sightings (image, digest, since) VALUES (?, ?, ?)",
             [(item.image, str(item.digest), item.since.isoformat()) for item in (after.sightings[key] for key in new)],
+        )
+
+    def _save_messages(self, before: Contents, after: Contents) -> None:
+        gone, new = _difference(before.messages, after.messages)
+        self._connection.executemany("DELETE FROM outbox WHERE key = ?", [(key,) for key in gone])
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO outbox (key, text) VALUES (?, ?)", [(key, after.messages[key]) for key in new]
         )
 
     def close(self) -> None:
@@ -195,10 +204,12 @@ def _read(connection: sqlite3.Connection) -> Contents:
     rollouts = [item for row in stored if (item := _rollout_of(row)) is not None]
     noted = connection.execute("SELECT image, digest, since FROM sightings").fetchall()
     sightings = [seen for row in noted if (seen := _sighting_of(row)) is not None]
+    messages = connection.execute("SELECT key, text FROM outbox ORDER BY key").fetchall()
     return Contents(
         quarantine={entry.key: entry for entry in entries},
         rollouts={item.id: item for item in rollouts},
         sightings={item.key: item for item in sightings},
+        messages={key: text for key, text in messages if isinstance(key, str) and isinstance(text, str)},
     )
 
 

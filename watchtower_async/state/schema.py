@@ -47,6 +47,15 @@ STEPS: tuple[Step, ...] = (
         ) WITHOUT ROWID
         """,
     ),
+    (
+        # `key` sorts by age, `text` is JSON that only the notifications read.
+        """
+        CREATE TABLE outbox (
+            key TEXT PRIMARY KEY NOT NULL,
+            text TEXT NOT NULL
+        )
+        """,
+    ),
 )
 
 

@@ -10,7 +10,7 @@ itself in memory. Nothing here is needed to bring a container in order after a c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -129,6 +129,27 @@ class StateStore:
         if contents is not self._contents:
             await self._change(contents)
 
+    # ---- notifications -----------------------------------------------------------------------------------------
+
+    @property
+    def outbox(self) -> StoredOutbox:
+        """Return what keeps the notifications that are not delivered yet."""
+        return StoredOutbox(self)
+
+    @property
+    def messages(self) -> Mapping[str, str]:
+        """Return the notifications that are not delivered yet, by key."""
+        return self._contents.messages
+
+    async def save_message(self, key: str, text: str) -> None:
+        """Keep a notification, in place of an older one with this key. When there are too many, the oldest go."""
+        await self._change(self._contents.with_message(key, text))
+
+    async def forget_message(self, key: str) -> None:
+        """Drop a notification, if it is there."""
+        if key in self._contents.messages:
+            await self._change(self._contents.without_message(key))
+
     # ---- the file ----------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
@@ -189,6 +210,25 @@ class StateStore:
                 await self._worker.run(database.close)
             except _Trouble as error:
                 self._complain(error)
+
+
+class StoredOutbox:
+    """The notifications in the state, as their dispatcher has them. Nothing that a disk can cause is raised."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    async def save(self, key: str, text: str) -> None:
+        """Keep a text, in place of an older one with this key."""
+        await self._store.save_message(key, text)
+
+    async def load(self) -> dict[str, str]:
+        """Return all that is kept."""
+        return dict(self._store.messages)
+
+    async def forget(self, key: str) -> None:
+        """Drop a text, if it is there."""
+        await self._store.forget_message(key)
 
 
 def _open_or_move_aside(path: Path, clock: Callable[[], datetime]) -> tuple[Database, str | None]:

@@ -33,16 +33,22 @@ from watchtower_async.events import (
     CredentialsRecovered,
     CredentialsReloaded,
     Degraded,
+    DependentRestarted,
     Event,
+    HookRan,
     ImageQuarantined,
     ImageRemoved,
     ReplacementFinished,
     ReplacementRecovered,
-    SessionFailed,
+    RolloutLimitExceeded,
+    RolloutStateChanged,
     SessionFinished,
-    SessionStarted,
 )
+from watchtower_async.rollout.course import FINAL
+from watchtower_async.rollout.hook_plan import HookEnd
 from watchtower_async.rollout.outcome import OutcomeKind
+from watchtower_async.settings import FailureAction
+from watchtower_async.tally import Tallies
 from watchtower_async.updates.plan import Action, PlanItem
 
 MOST_REGISTRIES = 200
@@ -53,7 +59,6 @@ SKIPPED = "watchtower_scans_skipped"
 _SESSION_BUCKETS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _REPLACEMENT_BUCKETS = (0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _REQUEST_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_GOOD_ENDS = frozenset({OutcomeKind.UPDATED, OutcomeKind.SKIPPED})
 _NEVER_ASKED = frozenset({Action.LEAVE})
 
 
@@ -85,23 +90,16 @@ class Metrics:
         Counter("watchtower_metrics_dropped", "Always 0: nothing is dropped here.", registry=registry)
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
-        self._unknown = 0
-        self._has_failed = False
-        self._ends: list[str] = []
+        self._tallies = Tallies()
 
     def __call__(self, event: Event) -> None:
         """Take in a fact."""
+        self._tallies.take_in(event)
         match event:
-            case SessionStarted():
-                self._unknown, self._has_failed, self._ends = 0, False, []
             case ContainerJudged(item):
-                self._unknown += item.action is Action.UNKNOWN
                 self._registries.checked(item)
-            case ReplacementFinished():
-                self._ends.append(event.outcome)
-                self._replacements.finished(event)
-            case SessionFailed():
-                self._has_failed = True
+            case DependentRestarted(problem=None):
+                self._containers.restarted_for_another()
             case SessionFinished():
                 self._finished(event)
             case Degraded():
@@ -114,7 +112,7 @@ class Metrics:
         """Count a session that did not run because another one did."""
         self._sessions.scans.inc()
         self._sessions.skipped.inc()
-        self._containers.show(scanned=0, updated=0, failed=0, skipped=0)
+        self._containers.show(scanned=0, updated=0, failed=0, restarted=0, skipped=0)
 
     def registry_answered(self, host: str, status: int | None, seconds: float) -> None:
         """Count a request to a registry; without a status there was no answer."""
@@ -129,15 +127,15 @@ class Metrics:
         return generate_latest(_WithoutCreationTimes(self._registry))
 
     def _finished(self, event: SessionFinished) -> None:
+        tally = self._tallies.close(event.session)
         self._containers.show(
-            scanned=max(0, event.scanned - self._unknown),
+            scanned=max(0, event.scanned - tally.unknown),
             updated=event.updated,
-            failed=max(0, event.failed - self._unknown),
-            skipped=self._unknown,
+            failed=max(0, event.failed - tally.unknown),
+            restarted=tally.restarted,
+            skipped=tally.unknown,
         )
-        self._sessions.finished(event, has_failed=self._has_failed, now=self._now())
-        if self._ends:
-            self._replacements.rolled_out(is_good=not self._has_failed and set(self._ends) <= _GOOD_ENDS)
+        self._sessions.finished(event, has_failed=tally.has_failed, now=self._now())
 
 
 class _ContainerMetrics:
@@ -151,17 +149,21 @@ class _ContainerMetrics:
         self._updated = gauge("updated", "Containers that were updated")
         self._failed = gauge("failed", "Containers whose update failed")
         self._skipped = gauge("skipped", "Containers that could not be checked")
-        # Its name is that of a counter too. Nothing is only restarted here: what depends on a container that is updated
-        # is part of that update.
-        restarted = Gauge(RESTARTED, "Containers restarted for another one in the last session.", registry=None)
-        registry.register(_SecondName(restarted, RESTARTED, "gauge"))
-        Counter(RESTARTED, "Containers restarted for another one.", registry=registry)
+        # Its name is that of a counter too.
+        self._restarted = Gauge(RESTARTED, "Containers restarted for another one in the last session.", registry=None)
+        registry.register(_SecondName(self._restarted, RESTARTED, "gauge"))
+        self._all_restarted = Counter(RESTARTED, "Containers restarted for another one.", registry=registry)
 
-    def show(self, *, scanned: int, updated: int, failed: int, skipped: int) -> None:
+    def restarted_for_another(self) -> None:
+        """Count a restart."""
+        self._all_restarted.inc()
+
+    def show(self, *, scanned: int, updated: int, failed: int, restarted: int, skipped: int) -> None:
         """Tell of another session."""
         self._scanned.set(scanned)
         self._updated.set(updated)
         self._failed.set(failed)
+        self._restarted.set(restarted)
         self._skipped.set(skipped)
 
 
@@ -202,30 +204,39 @@ class _ReplacementMetrics:
             registry=registry,
         )
         self._rollouts = Counter(
-            "watchtower_rollouts", "Sessions that replaced something.", ("result",), registry=registry
+            "watchtower_rollouts", "Rollouts by the state in which they ended.", ("result",), registry=registry
         )
+        self._limits = Counter(
+            "watchtower_rollout_limits_exceeded",
+            "Rollouts of which more failed than their policy allows, by what was done about it.",
+            ("action",),
+            registry=registry,
+        )
+        self._hooks = Counter("watchtower_hooks", "Lifecycle hooks by how they ended.", ("result",), registry=registry)
         self._rollbacks = Counter("watchtower_rollbacks", "Replacements taken back.", registry=registry)
         self._lost = Counter("watchtower_containers_lost", "Containers that a person must look at.", registry=registry)
         self._quarantined = Counter("watchtower_quarantined", "Images put into quarantine.", registry=registry)
         self._removed = Counter("watchtower_images_removed", "Unused images removed.", registry=registry)
         for outcome in OutcomeKind:
             self._duration.labels(str(outcome))
-        for result in ("completed", "failed"):
-            self._rollouts.labels(result)
-
-    def finished(self, event: ReplacementFinished) -> None:
-        """Count a replacement."""
-        self._duration.labels(event.outcome).observe(event.duration)
-        self._rollbacks.inc(event.outcome == OutcomeKind.ROLLED_BACK)
-        self._lost.inc(event.outcome == OutcomeKind.LOST)
-
-    def rolled_out(self, *, is_good: bool) -> None:
-        """Count all replacements of a session as one rollout."""
-        self._rollouts.labels("completed" if is_good else "failed").inc()
+        for state in FINAL:
+            self._rollouts.labels(str(state))
+        for action in FailureAction:
+            self._limits.labels(str(action))
+        for end in HookEnd:
+            self._hooks.labels(str(end))
 
     def take_in(self, event: Event) -> None:
         """Count what else belongs to replacements."""
         match event:
+            case ReplacementFinished():
+                self._finished(event)
+            case RolloutStateChanged(state=state) if state in FINAL:
+                self._rollouts.labels(state).inc()
+            case RolloutLimitExceeded(action=action):
+                self._limits.labels(action).inc()
+            case HookRan(end=end):
+                self._hooks.labels(end).inc()
             case ReplacementRecovered(is_lost=is_lost):
                 self._lost.inc(is_lost)
             case ImageQuarantined():
@@ -234,6 +245,11 @@ class _ReplacementMetrics:
                 self._removed.inc()
             case _:
                 pass
+
+    def _finished(self, event: ReplacementFinished) -> None:
+        self._duration.labels(event.outcome).observe(event.duration)
+        self._rollbacks.inc(event.outcome == OutcomeKind.ROLLED_BACK)
+        self._lost.inc(event.outcome == OutcomeKind.LOST)
 
 
 class _CredentialMetrics:

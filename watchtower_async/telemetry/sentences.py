@@ -115,8 +115,17 @@ SENTENCES: Mapping[str, Sentence] = {
         "Registry rejects the credential, the image can be had without one",
         "{host} rejects the credential of {source}, the image can be had without one",
     ),
+    # Notifications.
+    "notification.text": Sentence("Notification"),
+    "notification.delivered": Sentence("Notification was delivered"),
+    "notification.failed": Sentence("Failed to send notification, it is tried again"),
+    "notification.lost": Sentence("Failed to send notification, it is not tried again"),
+    "notification.not_made": Sentence("Notification could not be made"),
+    "notification.template_failed": Sentence("Notification template failed, the built-in one was used"),
+    "heartbeat.failed": Sentence("Failed to call the monitor"),
     # The program itself.
     "updater.degraded": Sentence("Something does not work as it should", "{problem}"),
+    "self_update.progress": Sentence("Replacing the updater's own container", "Replacing /{container}: {progress}"),
     "updater.stopped": Sentence("Stopped", "Stopped by {signal}"),
     "settings.notice": Sentence("Setting that needs a word", "{setting} {notice}"),
     "api.update_requested": Sentence("An update was asked for by the HTTP API"),

@@ -24,10 +24,10 @@ from watchtower_async.images.platform import Platform, normalise
 from watchtower_async.images.reference import Reference, is_image_id
 from watchtower_async.registry.client import Published
 from watchtower_async.state.contents import Sighting
+from watchtower_async.updates.companions import companions
 from watchtower_async.updates.cooldown import FirstSeen, date_note, sight, wait_for
 from watchtower_async.updates.ordering import dependencies, find_cycles, in_order
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan, action_for
-from watchtower_async.updates.reach import out_of_reach, sharers_listed
 from watchtower_async.updates.reason import Reason, ReasonCode
 from watchtower_async.updates.scanner import Answer, Scanner, Unanswered, reason_for
 from watchtower_async.updates.selection import ImageFilter, LeftAlone, SelectionPolicy, Watched, original_image, select
@@ -252,8 +252,12 @@ class Planner:
         )
         if isinstance(result, Refusal):
             return replace(item, refusal=result)
-        reasons = out_of_reach(result, sharers_listed(item.watched.container, surroundings.inventory.containers))
-        return replace(item, notes=(*item.notes, *result.notes), refusal=Refusal(reasons) if reasons else None)
+        together = companions(item.watched.container, surroundings.inventory.containers)
+        if together and result.vanishes_at_stop:
+            text = f"HostConfig.AutoRemove (--rm) is set, and {', '.join(together)} must be replaced together with it"
+            return replace(item, refusal=Refusal((text,)))
+        notes = (f"replaced together with it: {', '.join(together)}",) if together else ()
+        return replace(item, notes=(*item.notes, *notes, *result.notes))
 
     async def _cooled_down(self, item: _Judged, platform: Platform, now: datetime) -> _Judged:
         """Hold a container back whose new image is too young, and say since when that is known."""

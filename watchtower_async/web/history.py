@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from watchtower_async.events import ContainerJudged, Event, SessionFinished, SessionStarted
-from watchtower_async.updates.plan import Action
+from watchtower_async.events import Event, SessionFinished
+from watchtower_async.tally import Tallies, Tally
 from watchtower_async.web.ports import Clock, Summary
 
 MOST_SESSIONS = 500
@@ -32,19 +32,14 @@ class History:
     def __init__(self, *, now: Clock = utc_now) -> None:
         self._now = now
         self._entries: deque[HistoryEntry] = deque(maxlen=MOST_SESSIONS)
-        self._unknown = 0
-        """Containers of this session whose check had no result."""
+        self._tallies = Tallies()
 
     def __call__(self, event: Event) -> None:
         """Take in a fact."""
-        match event:
-            case SessionStarted():
-                self._unknown = 0
-            case ContainerJudged(item) if item.action is Action.UNKNOWN:
-                self._unknown += 1
-            case SessionFinished():
-                self._entries.append(HistoryEntry(self._now(), summary_of(event, self._unknown)))
-                self._unknown = 0
+        self._tallies.take_in(event)
+        if isinstance(event, SessionFinished):
+            tally = self._tallies.close(event.session)
+            self._entries.append(HistoryEntry(self._now(), summary_of(event, tally)))
 
     @property
     def last(self) -> Summary | None:
@@ -57,13 +52,14 @@ class History:
         return tuple(found[-limit:] if limit else found)
 
 
-def summary_of(event: SessionFinished, unknown: int) -> Summary:
+def summary_of(event: SessionFinished, tally: Tally) -> Summary:
     """Count as Watchtower does: what could not be checked is skipped, neither scanned nor failed."""
     return Summary(
-        scanned=max(0, event.scanned - unknown),
+        scanned=max(0, event.scanned - tally.unknown),
         updated=event.updated,
-        failed=max(0, event.failed - unknown),
-        skipped=unknown,
+        failed=max(0, event.failed - tally.unknown),
+        restarted=tally.restarted,
+        skipped=tally.unknown,
     )
 
 

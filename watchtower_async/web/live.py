@@ -25,13 +25,17 @@ from watchtower_async.events import (
     CredentialsRecovered,
     CredentialsReloaded,
     Degraded,
+    DependentRestarted,
     Event,
+    HookRan,
     ImageQuarantined,
     ImageRemoved,
     QuarantineLifted,
     ReplacementFinished,
     ReplacementRecovered,
     ReplacementStarted,
+    RolloutLimitExceeded,
+    RolloutStateChanged,
     SessionFailed,
     SessionFinished,
     SessionStarted,
@@ -41,6 +45,7 @@ from watchtower_async.web.history import utc_now
 from watchtower_async.web.ports import Clock
 
 KEPT_EVENTS = 500
+KEPT_REPLACEMENTS = 500
 MOST_CLIENTS = 100
 RETRY_MILLISECONDS = 5000
 _AT_ONCE = 50
@@ -94,10 +99,8 @@ class Live:
 
     def __call__(self, event: Event) -> None:
         """Take in a fact."""
-        if isinstance(event, SessionStarted):
-            self._replaced.clear()
         if isinstance(event, ReplacementStarted):
-            self._replaced[event.item.image_id] = event
+            self._remember(event)
         kind, data = self._told(event)
         document = {"type": kind, "timestamp": rfc3339(self._now()), "data": data}
         self._ring.append(Message(self._next, kind, json.dumps(document, separators=(",", ":"))))
@@ -145,6 +148,13 @@ class Live:
         if run == self._run and number.isascii() and number.isdigit() and len(number) < 18:
             return min(int(number), self._next - 1), False
         return self._next - 1 - len(self._ring), True
+
+    def _remember(self, event: ReplacementStarted) -> None:
+        # An image is removed when its rollout is over, and by then other sessions may have begun.
+        self._replaced.pop(event.item.image_id, None)
+        self._replaced[event.item.image_id] = event
+        if len(self._replaced) > KEPT_REPLACEMENTS:
+            del self._replaced[next(iter(self._replaced))]
 
     def _wake(self) -> None:
         self._news.set()
@@ -225,8 +235,29 @@ def told(event: Event) -> tuple[str, Data]:
         case ReplacementRecovered():
             about = {"container": event.container, "action": event.action, "is_lost": event.is_lost}
             return "replacement_recovered", about
+        case DependentRestarted() | RolloutStateChanged() | RolloutLimitExceeded() | HookRan():
+            return _told_of_rollout(event)
         case _:
             return _told_beside(event)
+
+
+def _told_of_rollout(
+    event: DependentRestarted | RolloutStateChanged | RolloutLimitExceeded | HookRan,
+) -> tuple[str, Data]:
+    """Tell what a rollout does beside replacing containers. What a hook wrote is left out, as logs are."""
+    match event:
+        case DependentRestarted():
+            about = {"container": event.container, "because_of": event.because_of, "problem": event.problem}
+            return "dependent_restarted", {**about, "is_recreated": event.is_recreated}
+        case RolloutStateChanged():
+            about = {"rollout": event.rollout, "name": event.name, "state": event.state, "reason": event.reason}
+            return "rollout_state_changed", about
+        case RolloutLimitExceeded():
+            counts = {"failures": event.failures, "groups": event.groups}
+            return "rollout_limit_exceeded", {"rollout": event.rollout, **counts, "action": event.action}
+        case HookRan():
+            end = {"kind": event.kind, "end": event.end, "reason": event.reason}
+            return "hook_ran", {"container": event.container, **end}
 
 
 def _told_beside(event: Event) -> tuple[str, Data]:

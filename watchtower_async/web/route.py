@@ -36,6 +36,7 @@ class Endpoint(StrEnum):
     HEALTH = "health"
     SWAGGER = "swagger"
     QUARANTINE = "quarantine"
+    ROLLOUTS = "rollouts"
 
 
 class Access(StrEnum):

@@ -179,9 +179,10 @@ class Execs:
             first = words[-1].partition(" ")[0]
             return found or Command(exit_code=NOT_FOUND, output=((2, f"sh: {first}: not found\n"),))
         if is_shell or found is None:
-            text = f'exec: "{words[0]}": executable file not found in $PATH: unknown\r\n'
+            is_new = self._world.api >= (1, 48)
+            text = f'exec: "{words[0]}": executable file not found in $PATH{"" if is_new else ": unknown"}\r\n'
             prefix = "OCI runtime exec failed: exec failed: unable to start container process: "
-            return Command(exit_code=CANNOT_START, output=((1, prefix + text),))
+            return Command(exit_code=NOT_FOUND if is_new else CANNOT_START, output=((1, prefix + text),))
         return found
 
     def _end_marked(self, container: Container, mark: str) -> None:

@@ -67,7 +67,7 @@ class Lifecycle:
 
     def _cannot_restart(self, container: Container, refusal: EngineRefusal) -> EngineRefusal:
         # Older engines forget the kind of the error.
-        status = refusal.status if self._world.api >= (1, 44) else 500
+        status = refusal.status if self._world.api >= (1, 46) else 500
         return EngineRefusal(status, f"Cannot restart container {container.id}: {refusal.message}")
 
     def _begin_start(self, container: Container, pending: Pending | None = None) -> Pending:
@@ -449,14 +449,16 @@ class Lifecycle:
 
     def _check_namespace_target(self, key: str, target: str) -> None:
         found = self._world.look_up(target)
+        tells_kind = key == "IpcMode" and self._world.api >= (1, 44)
         if found is None:
-            raise EngineRefusal(500, f"No such container: {target}")
+            raise EngineRefusal(400 if tells_kind else 500, f"No such container: {target}")
         if not found.running:
-            raise EngineRefusal(500, f"container {found.id} is not running")
+            raise EngineRefusal(409 if tells_kind else 500, f"container {found.id} is not running")
         if found.restarting:
             raise _is_restarting(found)
         if key == "IpcMode" and found.host["IpcMode"] in ("private", "none"):
-            raise EngineRefusal(500, "non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
+            text = "non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+            raise EngineRefusal(400 if tells_kind else 500, text)
 
     def _cannot_join(self, word: str, target: str, reason: str) -> str:
         if self._world.api >= (1, 44):
