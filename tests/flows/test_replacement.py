@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -365,3 +366,74 @@ async def test_removal_that_fails_at_the_end_does_not_undo_a_good_update() -> No
     assert outcome.kind is OutcomeKind.UPDATED
     assert world.new_image == world.engine.containers["web"].image_id
     assert len(leftovers(world.engine)) == 1
+
+
+async def replaced_with(world: World, **changes: bool) -> Outcome:
+    """Run the replacement with another target than the plan's."""
+    async with connected(world.engine) as client:
+        replacer = await a_replacer(client)
+        return await replacer.replace(replace(world.target(), **changes))
+
+
+async def test_successor_that_is_not_to_run_takes_the_place_and_stays_down() -> None:
+    """With --no-restart: the new container is there, and nobody has started it."""
+    world = await a_world()
+    assert (await replaced_with(world, starts=False)).kind is OutcomeKind.UPDATED
+    (web,) = world.engine.containers.values()
+    assert (web.name, web.status, web.image_id) == ("web", "created", world.new_image)
+
+
+async def test_stopped_container_is_replaced_and_not_started() -> None:
+    """With --include-stopped: nothing runs before or after."""
+    world = await a_world()
+    await stop_web(world)
+    assert (await replaced_with(world, is_up=False, starts=False)).kind is OutcomeKind.UPDATED
+    (web,) = world.engine.containers.values()
+    assert (web.name, web.status, web.image_id) == ("web", "created", world.new_image)
+
+
+async def test_stopped_container_is_revived_with_the_new_image() -> None:
+    """With --revive-stopped the new one runs, and is watched as others are."""
+    world = await a_world()
+    await stop_web(world)
+    assert (await replaced_with(world, is_up=False, starts=True)).kind is OutcomeKind.UPDATED
+    assert_in_order(world, image=world.new_image)
+
+
+async def test_stopped_container_whose_new_image_fails_is_as_before() -> None:
+    """It was not running before, and is not afterwards."""
+    world = await a_world(behaviour=BROKEN)
+    await stop_web(world)
+    assert (await replaced_with(world, is_up=False, starts=True)).kind is OutcomeKind.ROLLED_BACK
+    (web,) = world.engine.containers.values()
+    assert (web.name, web.id, web.status) == ("web", world.old_id, "exited")
+
+
+async def stop_web(world: World) -> None:
+    """Stop the container, as a person does."""
+    async with connected(world.engine) as client:
+        await client.stop_container("web", timeout=1)
+
+
+@pytest.mark.parametrize("api_version", ["1.41", "1.51"])
+async def test_container_in_a_restart_loop_is_cured_by_a_good_image(api_version: str) -> None:
+    """Older engines cannot rename it before it is stopped."""
+    engine = SimulatedEngine(api_version=api_version)
+    world = await a_world(old_behaviour=Behaviour(exits_after=0.2, exit_code=1), engine=engine)
+    await anyio.sleep(30)
+    assert engine.containers["web"].status == "restarting"
+    assert (await replaced(world)).kind is OutcomeKind.UPDATED
+    assert_in_order(world, image=world.new_image)
+
+
+@pytest.mark.parametrize("is_wanted", [False, True])
+async def test_container_that_failed_before_is_put_back_only_where_its_label_says_so(is_wanted: bool) -> None:
+    """One restart loop is as good as the other, and the newer image may be mended next."""
+    labels = {"watchtower-async.rollback-to-failing": "true"} if is_wanted else {}
+    failing = Behaviour(exits_after=0.2, exit_code=1)
+    world = await a_world(old_behaviour=failing, behaviour=BROKEN, Labels=labels)
+    await anyio.sleep(30)
+    outcome = await replaced(world)
+    assert outcome.kind is (OutcomeKind.ROLLED_BACK if is_wanted else OutcomeKind.UPDATED), outcome
+    assert (world.engine.containers["web"].id == world.old_id) is is_wanted
+    assert not leftovers(world.engine)

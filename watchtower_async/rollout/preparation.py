@@ -17,7 +17,7 @@ from watchtower_async.engine.injected_files import find_injected_files
 from watchtower_async.engine.inventory import ContainerSummary, read_container
 from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Recreation, Refusal, recreate
 from watchtower_async.engine.spec_network import DEFAULT_MODES, WITHOUT_ENDPOINTS, network_mode
-from watchtower_async.engine.spec_parts import section
+from watchtower_async.engine.spec_parts import labels_of, section
 from watchtower_async.engine.spec_relations import CONTAINER_MODE
 from watchtower_async.engine.temporary_name import Part, RestartPolicy, RunState, TemporaryName, read_policy
 from watchtower_async.errors import (
@@ -34,7 +34,10 @@ from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.sharers import Sharers
 from watchtower_async.rollout.transitions import UP, situations
 from watchtower_async.settings import Order
+from watchtower_async.updates.selection import label_is_true
 
+ROLL_BACK_LABEL = "watchtower-async.rollback-to-failing"
+"""True: a container that was failing before its replacement is put back, too, when the new one fails."""
 _NO_LOGIN = registry_auth_header(Anonymous(), "")
 
 
@@ -51,7 +54,9 @@ class ReplacementTarget:
     local_image: str = ""
     """The engine's id of the image to move to, where it is there already and nothing is to be pulled."""
     is_up: bool = True
-    """Whether it ran when it was planned. One that did not is created anew and not started."""
+    """Whether it ran when it was planned."""
+    starts: bool | None = None
+    """Whether the successor is started; None is as the container ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,23 @@ class Prepared:
     policy: RestartPolicy
     injected: tuple[str, ...] = ()
     """Files that Docker Compose copied into the predecessor, and that the successor gets before its start."""
+
+    @property
+    def starts(self) -> bool:
+        """Say whether the successor is to run."""
+        return self.target.is_up if self.target.starts is None else self.target.starts
+
+    @property
+    def is_restarting(self) -> bool:
+        """Say whether it was in a restart loop when it was looked at."""
+        return section(self.document, "State").get("Status") == "restarting"
+
+    @property
+    def is_worth_going_back_to(self) -> bool:
+        """Say whether a failed successor gives way to it: not where it was failing itself, unless its label says so."""
+        state = section(self.document, "State")
+        is_failing = self.is_restarting or section(state, "Health").get("Status") == "unhealthy"
+        return not is_failing or label_is_true(labels_of(self.document), ROLL_BACK_LABEL)
 
     @property
     def old_image_id(self) -> str:

@@ -54,6 +54,8 @@ __all__ = ["PreparedGroup", "ReplacementSettings", "ReplacementTarget", "Replace
 
 UNDO_ATTEMPTS = 4
 UNDO_PAUSE_SECONDS = 1.0
+LEAST_OVERLAP_SECONDS = 3.0
+"""How long both run at least with start-first, however soon the new one is healthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ class Replacer:
         failure = await cut_over(group, successors)
         if failure is not None:
             return failure
-        watched = [(successors[member.target.container_id], member.ran) for member in group.members]
+        watched = [(successors[member.target.container_id], _watched_as(member)) for member in group.members]
         try:
             index, verdict = await self._steps.watch_all(watched, (lambda: None) if is_start_first else slot.up)
         except EngineError as error:
@@ -189,7 +191,9 @@ class Replacer:
             await self._leave(group, watched)
             raise
         if isinstance(verdict, Bad):
-            return _failed_successor(group, index, verdict)
+            if any(member.is_worth_going_back_to for member in group.members):
+                return _failed_successor(group, index, verdict)
+            verdict = Good(f"the new container failed, too, as the old one had before: {verdict.reason}")
         return await self._settle(group, verdict)
 
     # ---- before the cut-over -----------------------------------------------------------------------------------
@@ -264,9 +268,13 @@ class Replacer:
     ) -> Outcome | Failure | None:
         """Start the successor beside the predecessor, and wait until it is good. Cancelled, it is taken back."""
         (member,) = group.members
+        successor = successors[member.target.container_id]
         try:
-            await self.engine.start_container(successors[member.target.container_id])
-            verdict = await self._steps.watch(successors[member.target.container_id], member.ran)
+            await self.engine.start_container(successor)
+            started = anyio.current_time()
+            verdict = await self._steps.watch(successor, member.ran)
+            # Names lead to it before its network interface answers; whoever was sent there must not be left alone.
+            await anyio.sleep_until(started + LEAST_OVERLAP_SECONDS)
         except EngineUnavailableError as error:
             return Outcome(OutcomeKind.UNFINISHED, f"the new container could not be watched: {error}")
         except EngineError as error:
@@ -288,9 +296,13 @@ class Replacer:
             replace(self._order_of(member, successors[member.target.container_id]), first_start=not runs_already)
             for member in group.members
         ]
-        renamed = is_starting = False
+        renamed = False
+        starting = ""
         try:
             with anyio.fail_after(self._cut_over_budget(orders), shield=True):
+                for member, order in zip(group.members, orders, strict=True):
+                    if member.is_restarting:
+                        await self._steps.make_way(order)  # engines before 28 cannot rename it otherwise
                 for member in group.members:
                     old = member.target.container_id
                     await self.engine.rename_container(old, member.temporary_name(Part.OLD, self.owner))
@@ -298,23 +310,23 @@ class Replacer:
                     renamed = True
                 for order in reversed(orders):
                     await self._steps.make_way(order)
-                for order in orders:
-                    is_starting = True
+                for member, order in zip(group.members, orders, strict=True):
+                    starting = member.target.name
                     await self._steps.start(order)
-                    is_starting = False
+                    starting = ""
                     await self._steps.neutralise(order)
         except EngineError as error:
-            blame = blame_for(error) if is_starting else Blame.HOST
-            return Failure(
-                Outcome(OutcomeKind.FAILED, f"the new container did not start: {error}", blame=blame), renamed
-            )
+            blame = blame_for(error) if starting else Blame.HOST
+            reason = f"the new container did not start: {error}"
+            return Failure(Outcome(OutcomeKind.FAILED, reason, blame=blame, culprit=starting), renamed)
         except TimeoutError:
             reason = "the engine took too long to change over"
             return Failure(Outcome(OutcomeKind.FAILED, reason, blame=Blame.HOST), renamed)
         return None
 
     def _order_of(self, member: Prepared, successor: str) -> CutOver:
-        return CutOver(self._steps.stop_order(member.document), successor, member.ran, member.policy)
+        stop = self._steps.stop_order(member.document)
+        return CutOver(stop, successor, member.ran, member.policy, starts=member.starts)
 
     def _cut_over_budget(self, orders: Sequence[CutOver]) -> float:
         return sum(_patience(order.stop.timeout) + STOP_EXTRA_SECONDS + 3 * CALL_SECONDS for order in orders)
@@ -509,6 +521,13 @@ class Replacer:
             f"somebody made a container {situation.base} while it was being replaced; "
             "look at the containers whose names begin with it"
         )
+
+
+def _watched_as(member: Prepared) -> RunState:
+    """Return how the successor is watched: as the predecessor ran, or as what it is started for."""
+    if not member.starts:
+        return RunState.STOPPED
+    return RunState.RUNNING if member.ran is RunState.STOPPED else member.ran
 
 
 def _patience(timeout: int | None) -> float:

@@ -67,6 +67,13 @@ class CutOver:
     policy: RestartPolicy
     first_start: bool = True
     """Whether the successor was never started."""
+    starts: bool | None = None
+    """Whether the successor is started; None is as the predecessor ran."""
+
+    @property
+    def is_to_run(self) -> bool:
+        """Say whether the successor is started."""
+        return self.ran is not RunState.STOPPED if self.starts is None else self.starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +120,17 @@ class Steps:
             await self._engine.set_restart_policy(order.stop.container_id, ALWAYS.as_json())
 
     async def start(self, order: CutOver) -> None:
-        """Start the successor where the predecessor ran."""
-        if order.ran is not RunState.STOPPED:
+        """Start the successor where it is to run."""
+        if order.is_to_run:
             await self._engine.start_container(order.successor_id)
 
     async def neutralise(self, order: CutOver) -> None:
         """See that the predecessor stays down, and that the successor is as it was."""
-        if order.ran is RunState.STOPPED:
+        if order.ran is RunState.STOPPED and not order.is_to_run:
             return
         if order.policy != NEVER:
             await self._engine.set_restart_policy(order.stop.container_id, NEVER.as_json())
-        if order.ran is RunState.PAUSED:
+        if order.ran is RunState.PAUSED and order.is_to_run:
             await self._engine.pause_container(order.successor_id)
 
     async def watch(self, successor_id: str, ran: RunState, on_up: Callable[[], None] = lambda: None) -> Good | Bad:
@@ -131,7 +138,7 @@ class Steps:
         if ran is RunState.RUNNING:
             return await watch_successor(self._engine, successor_id, monitor=self._monitor, on_up=on_up)
         on_up()
-        return Good("it was not running before" if ran is RunState.STOPPED else "it is paused, as before")
+        return Good("it is not started" if ran is RunState.STOPPED else "it is paused, as before")
 
     async def forward(self, members: Sequence[Situation]) -> tuple[Good | Bad, FailedImage | None]:
         """Go on where somebody stopped: cut over if that is not done, watch, and remove the predecessors of good ones.
