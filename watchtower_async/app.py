@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import structlog
 
 from watchtower_async import __version__
 from watchtower_async.assembly import Assembly, Policies, assemble
-from watchtower_async.connection import Connection, Opened, Reached
+from watchtower_async.connection import Connection, Opened, Reached, selection_policy
 from watchtower_async.credentials.overview import Use
 from watchtower_async.credentials.survey import DirectorySurvey
 from watchtower_async.credentials.watcher import CredentialWatcher
@@ -31,6 +31,7 @@ from watchtower_async.engine.spec_parts import labels_of
 from watchtower_async.errors import EngineError, SettingsError
 from watchtower_async.events import Announcer, Degraded
 from watchtower_async.instance import owner_id
+from watchtower_async.registry.transport import UNHEARD, RegistryListener
 from watchtower_async.rollout.hooks import HookRunner
 from watchtower_async.rollout.policy import policy_from
 from watchtower_async.rollout.replacement import ReplacementSettings, Replacer
@@ -50,7 +51,10 @@ from watchtower_async.updates.window import Windows, parse_windows
 from watchtower_async.updates.zone import local_zone
 from watchtower_async.web.control import serve_control_socket
 from watchtower_async.web.health_check import SOCKET_NAME, ask_credentials, state_directory
-from watchtower_async.web.quarantine import QuarantineRoutes
+
+if TYPE_CHECKING:
+    from watchtower_async.outlets.desk import Work
+    from watchtower_async.outlets.outlets import Outlets
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -140,22 +144,47 @@ class App:
             return await connected.session.make_plan()
 
     async def _run_service(self) -> int:
+        from watchtower_async.outlets.outlets import Outlets  # noqa: PLC0415 - a plan needs no server and no metrics
+
         status = Status(started=datetime.now(UTC))
-        announcer = Announcer((EventLog(),))
+        once = self._settings.schedule.run_once
+        outlets = Outlets(settings=self._settings, status=status, schedule=None if once else self._timetable.schedule)
+        announcer = Announcer((EventLog(), *outlets.listeners))
         state = self._state_store(announcer)
-        routes = QuarantineRoutes(quarantine=state, announcer=announcer)
-        async with serve_control_socket(self._state, status.health, routes) as control:
+        routes = outlets.connect(quarantine=state, announcer=announcer)
+        async with serve_control_socket(self._state, outlets.health, *routes) as control:
             if control.problem is not None:
                 self._log.warning("updater.degraded", problem=control.problem)
             async with (
                 state.opened(may_write=control.is_held),
-                self._connect(announcer, state, holds_control_socket=control.is_held) as connected,
+                self._connect(
+                    announcer, state, holds_control_socket=control.is_held, listener=outlets.registry_listener
+                ) as connected,
+                outlets.served() as api,
             ):
-                return await self._until_signal(connected, announcer, status)
+                if api.problem is not None:
+                    self._log.warning("updater.degraded", problem=api.problem)
+                return await self._until_signal(connected, announcer, status, outlets)
 
-    async def _until_signal(self, connected: _Connected, announcer: Announcer, status: Status) -> int:
-        exit_code = EXIT_DONE
-        schedule = self._settings.schedule
+    async def _work_of(self, connected: _Connected, service: Service, status: Status) -> Work:
+        """Return what people and programs may ask for and look at."""
+        from watchtower_async.outlets.desk import Work  # noqa: PLC0415
+        from watchtower_async.outlets.shown_settings import config_view  # noqa: PLC0415
+        from watchtower_async.outlets.views import EngineViews  # noqa: PLC0415
+
+        reached = connected.reached
+        scope = self._settings.selection.scope or await _own_scope(reached)
+        views = EngineViews(
+            engine=reached.engine,
+            planner=reached.planner,
+            selection=selection_policy(self._settings, reached.own_id),
+            credentials=connected.opened.store,
+            config=config_view(self._settings, scope=scope),
+            last_plan=lambda: status.last.plan if status.last else None,
+        )
+        return Work(updates=service, views=views, rollouts=connected.rollouts, ping=reached.engine.system_info)
+
+    async def _until_signal(self, connected: _Connected, announcer: Announcer, status: Status, outlets: Outlets) -> int:
         opened = connected.opened
         service = Service(
             sessions=connected.session,
@@ -170,6 +199,14 @@ class App:
             survey=DirectorySurvey(opened.location.directory),
             tell=lambda problem: announcer.announce(Degraded(problem)),
         )
+        with outlets.opened_for(await self._work_of(connected, service, status)):
+            return await self._run_root(connected, service, watcher, status)
+
+    async def _run_root(
+        self, connected: _Connected, service: Service, watcher: CredentialWatcher, status: Status
+    ) -> int:
+        exit_code = EXIT_DONE
+        schedule = self._settings.schedule
         async with anyio.create_task_group() as root:
 
             async def run_once() -> None:
@@ -197,14 +234,20 @@ class App:
 
     @asynccontextmanager
     async def _connect(
-        self, announcer: Announcer, state: StateStore, *, holds_control_socket: bool, is_command: bool = False
+        self,
+        announcer: Announcer,
+        state: StateStore,
+        *,
+        holds_control_socket: bool,
+        is_command: bool = False,
+        listener: RegistryListener = UNHEARD,
     ) -> AsyncIterator[_Connected]:
         """Connect everything a session needs. Raises EngineUnavailableError.
 
         A command answers a person, so it does not say at length what it works with.
         """
         async with (
-            self._connection.open(announcer) as opened,
+            self._connection.open(announcer, listener=listener) as opened,
             self._connection.reach_engine(opened, first_seen=state) as reached,
         ):
             if not is_command:

@@ -17,6 +17,7 @@ from watchtower_async.engine.identity import SelfContainer, find_self, runs_in_c
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.events import Announcer, Degraded
 from watchtower_async.registry.client import RegistryClient
+from watchtower_async.registry.transport import UNHEARD, RegistryListener
 from watchtower_async.settings import Settings
 from watchtower_async.updates.cooldown import FirstSeen
 from watchtower_async.updates.planner import Planner
@@ -64,8 +65,8 @@ class Connection:
         self._environ = environ
 
     @asynccontextmanager
-    async def open(self, announcer: Announcer) -> AsyncIterator[Opened]:
-        """Open what needs no engine. Reads and asks nothing yet."""
+    async def open(self, announcer: Announcer, *, listener: RegistryListener = UNHEARD) -> AsyncIterator[Opened]:
+        """Open what needs no engine. Reads and asks nothing yet. `listener` hears how registries answer."""
         given = self._settings.registry
         location = find_config_directory(setting=given.config_directory, environ=self._environ)
         login, login_problem = read_repo_login(given.repo_user, given.repo_password, given.repo_registries)
@@ -81,6 +82,7 @@ class Connection:
                 credentials=store,
                 user_agent=f"watchtower_async/{__version__}",
                 insecure_hosts=frozenset(self._settings.registry.insecure_registries),
+                listener=listener,
             ) as registries:
                 yield Opened(location, login, login_problem, helpers, store, registries, announcer)
 

@@ -13,6 +13,7 @@ from watchtower_async.credentials.credential import Anonymous, Credential
 from watchtower_async.images.reference import Reference
 from watchtower_async.registry.client import Published, RegistryClient
 from watchtower_async.registry.limits import ClientLimits
+from watchtower_async.registry.transport import UNHEARD, RegistryListener
 
 
 class Logins:
@@ -46,6 +47,7 @@ def a_client(
     draw: Callable[[], float] = lambda: 0.5,
     sleep: Callable[[float], Awaitable[object]] = anyio.sleep,
     now: Callable[[], datetime] = lambda: NOON,
+    listener: RegistryListener = UNHEARD,
 ) -> RegistryClient:
     """Return a client whose names all lead to this machine."""
     return RegistryClient(
@@ -59,6 +61,7 @@ def a_client(
         draw=draw,
         sleep=sleep,
         now=now,
+        listener=listener,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,8 +12,10 @@ from tests.support.replacing import GOOD, a_replacer
 from tests.support.simulated_registry import Misbehave, SimulatedRegistry
 from tests.support.stored import a_store_in_memory
 from watchtower_async.assembly import Assembly, Policies, assemble
+from watchtower_async.engine.client import Engine
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.events import Announcer, Event, Listener
+from watchtower_async.registry.transport import UNHEARD, RegistryListener
 from watchtower_async.rollout.hooks import HookRunner
 from watchtower_async.rollout.policy import UpdatePolicy
 from watchtower_async.session import Session, SessionPolicy, SessionReport
@@ -38,6 +40,16 @@ class FreshLogins(Logins):
         return self.problem
 
 
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """What the application makes for the town's engine."""
+
+    engine: Engine
+    planner: Planner
+    selection: SelectionPolicy
+    assembly: Assembly
+
+
 @dataclass(slots=True)
 class Town:
     """An engine and a registry on its loopback that know the same images."""
@@ -53,11 +65,21 @@ class Town:
         """Return the reference of a repository's image."""
         return f"{self.registry.address}/{repository}:1"
 
-    def publish(self, repository: str, version: int, behaviour: Behaviour = GOOD, *, error: str | None = None) -> str:
+    def publish(
+        self,
+        repository: str,
+        version: int,
+        behaviour: Behaviour = GOOD,
+        *,
+        error: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """Let the tag point to a version, for the registry and for the engine's pulls."""
         digest = self.registry.publish_image(repository, "1", f"{repository} {version}")
         name = f"{self.registry.address}/{repository}"
-        config = {"Env": [f"VERSION={version}", f"REPOSITORY={repository}"]}
+        config: dict[str, object] = {"Env": [f"VERSION={version}", f"REPOSITORY={repository}"]}
+        if labels:
+            config["Labels"] = labels
         self.engine.offer(f"{name}:1", config=config, behaviour=behaviour, digest=digest, error=error)
         return digest
 
@@ -85,14 +107,28 @@ class Town:
         self, *, monitor_only: bool = False, cleanup: bool = False, policy: UpdatePolicy = COMMON_POLICY
     ) -> AsyncIterator[Assembly]:
         """Connect everything that carries sessions out, as the application does."""
-        async with connected(self.engine) as client, a_client(self.store) as registries:
+        async with self.connected(monitor_only=monitor_only, cleanup=cleanup, policy=policy) as found:
+            yield found.assembly
+
+    @asynccontextmanager
+    async def connected(
+        self,
+        *,
+        monitor_only: bool = False,
+        cleanup: bool = False,
+        policy: UpdatePolicy = COMMON_POLICY,
+        listener: RegistryListener = UNHEARD,
+    ) -> AsyncIterator[Connected]:
+        """Connect the engine, and everything that asks it. `listener` hears how the registry answers."""
+        async with connected(self.engine) as client, a_client(self.store, listener=listener) as registries:
             client.name = ENGINE_NAME
             scanner = Scanner(registries=registries, engine=client, credentials=self.store, shares_loopback=True)
             facts = EngineFacts(api_version=client.info.api_version, platform="linux/amd64")
             selection = SelectionPolicy(monitor_only=monitor_only)
-            yield assemble(
+            planner = Planner(engine=client, scanner=scanner, policy=selection, facts=facts)
+            assembly = assemble(
                 engine=client,
-                planner=Planner(engine=client, scanner=scanner, policy=selection, facts=facts),
+                planner=planner,
                 replacer=await a_replacer(client),
                 hooks=HookRunner(engine=client, enabled=True),
                 credentials=self.store,
@@ -100,6 +136,7 @@ class Town:
                 policies=Policies(session=SessionPolicy(monitor_only=monitor_only), update=policy, cleanup=cleanup),
                 announcer=Announcer((self.events.append, *self.listeners)),
             )
+            yield Connected(client, planner, selection, assembly)
 
     async def run(
         self, *, monitor_only: bool = False, cleanup: bool = False, policy: UpdatePolicy = COMMON_POLICY

@@ -108,3 +108,21 @@ def test_hidden_option_is_accepted() -> None:
     """Somebody's script may have it."""
     line = parse_command_line(["--self-update-orchestrator"], program="p")
     assert line.values == {"schedule.self_update_orchestrator": "true"}
+
+
+@pytest.mark.parametrize(
+    ("words", "verb", "names"),
+    [([], "status", ()), (["pause"], "pause", ()), (["resume", "r1"], "resume", ("r1",)), (["--json"], "status", ())],
+)
+def test_command_with_a_usual_verb_may_stand_alone(words: list[str], verb: str, names: tuple[str, ...]) -> None:
+    """`rollout` is `rollout status`; every other word is read as before."""
+    line = parse_command_line(["rollout", *words], program="p")
+    assert (line.command, line.verb, line.names) == ("rollout", verb, names)
+
+
+def test_verb_that_may_be_left_out_is_shown_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """In the usage line."""
+    with pytest.raises(click.exceptions.Exit):
+        parse_command_line(["rollout", "--help"], program="p")
+    usage = " ".join(capsys.readouterr().out.split())
+    assert usage.startswith("Usage: p rollout [OPTIONS] [status|pause|resume|abandon] [ID]...")

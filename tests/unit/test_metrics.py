@@ -21,19 +21,23 @@ from watchtower_async.events import (
     CredentialsRecovered,
     CredentialsReloaded,
     Degraded,
+    DependentRestarted,
     Event,
+    HookRan,
     ImageQuarantined,
     ImageRemoved,
     QuarantineLifted,
     ReplacementFinished,
     ReplacementRecovered,
     ReplacementStarted,
+    RolloutLimitExceeded,
+    RolloutStateChanged,
     SessionFailed,
     SessionFinished,
     SessionStarted,
 )
 from watchtower_async.images.reference import parse_reference
-from watchtower_async.telemetry.metrics import MOST_REGISTRIES, Metrics
+from watchtower_async.telemetry.metrics import MOST_REGISTRIES, RESTARTED, Metrics
 from watchtower_async.updates.plan import Action, PlanItem
 from watchtower_async.updates.reason import Reason, ReasonCode
 
@@ -98,6 +102,12 @@ def finished(*, scanned: int = 1, updated: int = 0, failed: int = 0) -> SessionF
 STARTED = SessionStarted("s", "engine")
 
 
+def rollouts_by_result(metrics: Metrics) -> dict[str, float]:
+    """Return how many rollouts ended how."""
+    prefix = "watchtower_rollouts_total result="
+    return {key.removeprefix(prefix): value for key, value in samples(metrics).items() if key.startswith(prefix)}
+
+
 def test_names_are_those_of_both_watchtowers() -> None:
     """Existing dashboards find all of them, before anything has happened."""
     assert samples(some_metrics()).keys() >= WATCHTOWER_NAMES
@@ -153,15 +163,32 @@ def test_duration_of_sessions_and_replacements_is_kept() -> None:
     assert found["watchtower_replacement_duration_seconds_sum outcome=updated"] == 2
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "completed", "failed"),
-    [((), 0, 0), (("updated", "skipped"), 1, 0), (("updated", "rolled_back"), 0, 1), (("failed",), 0, 1)],
-)
-def test_session_that_replaces_is_one_rollout(outcomes: tuple[str, ...], completed: int, failed: int) -> None:
-    """It is completed when each of its replacements went well."""
-    found = samples(some_metrics(STARTED, *map(replaced, outcomes), finished()))
-    assert found["watchtower_rollouts_total result=completed"] == completed
-    assert found["watchtower_rollouts_total result=failed"] == failed
+def test_rollouts_are_counted_by_the_state_in_which_they_end() -> None:
+    """A pause is none; and all ends are there before anything has happened, so that a rate can be made of them."""
+    assert rollouts_by_result(some_metrics()) == {"completed": 0, "abandoned": 0, "rollback_completed": 0}
+    states = ("paused", "updating", "completed", "completed", "rollback_started", "rollback_completed")
+    metrics = some_metrics(*(RolloutStateChanged("r", "", state, "") for state in states))
+    assert rollouts_by_result(metrics) == {"completed": 2, "abandoned": 0, "rollback_completed": 1}
+
+
+def test_restarted_containers_are_counted_in_all_and_for_the_last_session() -> None:
+    """One name has both: the gauge and the counter. A restart that failed is none."""
+    good = DependentRestarted("web", "db", is_recreated=False, problem=None)
+    bad = DependentRestarted("job", "db", is_recreated=True, problem="it is gone")
+    first = (STARTED, good, good, bad, finished())
+    found = samples(some_metrics(*first))
+    assert (found[RESTARTED], found[f"{RESTARTED}_total"]) == (2, 2)
+    found = samples(some_metrics(*first, STARTED, good, finished()))
+    assert (found[RESTARTED], found[f"{RESTARTED}_total"]) == (1, 3)
+
+
+def test_hooks_and_exceeded_limits_are_counted() -> None:
+    """By how they ended, and by what was done about it."""
+    hook = HookRan("web", "pre-update", "timed_out", "it took too long", "")
+    found = samples(some_metrics(hook, RolloutLimitExceeded("r", 1, 2, "pause")))
+    assert found["watchtower_hooks_total result=timed_out"] == 1
+    assert found["watchtower_hooks_total result=succeeded"] == 0
+    assert found["watchtower_rollout_limits_exceeded_total action=pause"] == 1
 
 
 def test_rollbacks_and_losses_are_counted() -> None:

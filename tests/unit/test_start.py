@@ -20,6 +20,15 @@ def test_start_imports_no_tables_and_no_server() -> None:
     assert not {"rich", "aiohttp.web", "pygments", "jinja2", "apprise"} & set(json.loads(done.stdout))
 
 
+def test_outlets_import_neither_server_nor_metrics_before_they_are_made() -> None:
+    """They are part of every start, also of one that only makes a plan."""
+    imports = "watchtower_async.outlets.outlets, watchtower_async.outlets.views"
+    program = PROGRAM.replace("watchtower_async.cli.main, watchtower_async.app", imports)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True, timeout=60)
+    imported = set(json.loads(done.stdout))
+    assert not {"aiohttp.web", "prometheus_client", "watchtower_async.telemetry.metrics"} & imported
+
+
 def test_hidden_module_cannot_be_imported_while_hidden() -> None:
     """Whoever tries sees what they would see if the package was not installed."""
     with hidden_module(NAME), pytest.raises(ImportError):

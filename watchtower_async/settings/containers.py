@@ -50,7 +50,7 @@ class SelectionSettings:
     )  # fmt: skip
     include_restarting: bool = declare(
         "--include-restarting", env="WATCHTOWER_INCLUDE_RESTARTING", default=False, parse=parse_bool,
-        is_carried_out=False, help="Watch containers that are restarting, too.",
+        help="Watch containers that are restarting, too.",
     )  # fmt: skip
     monitor_image_names: tuple[str, ...] = declare(
         "--monitor-image-names", env="WATCHTOWER_MONITOR_IMAGE_NAMES", default=(), parse=parse_csv,
@@ -86,11 +86,11 @@ class UpdateSettings:
         help="Ask no registry: compare with the image that the tag names on the engine.",
     )  # fmt: skip
     no_restart: bool = declare(
-        "--no-restart", env="WATCHTOWER_NO_RESTART", default=False, parse=parse_bool, is_carried_out=False,
+        "--no-restart", env="WATCHTOWER_NO_RESTART", default=False, parse=parse_bool,
         help="Create the new container, but do not start it.",
     )  # fmt: skip
     revive_stopped: bool = declare(
-        "--revive-stopped", env="WATCHTOWER_REVIVE_STOPPED", default=False, parse=parse_bool, is_carried_out=False,
+        "--revive-stopped", env="WATCHTOWER_REVIVE_STOPPED", default=False, parse=parse_bool,
         help="With --include-stopped: start the new container also where the old one did not run.",
     )  # fmt: skip
     label_take_precedence: bool = declare(

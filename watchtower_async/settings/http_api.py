@@ -32,77 +32,76 @@ class HttpApiSettings:
 
     endpoints: tuple[Endpoint, ...] = declare(
         ENDPOINTS_FLAG, env="WATCHTOWER_HTTP_API_ENDPOINTS", default=(), parse=many_of(Endpoint, parse_csv),
-        parse_env=many_of(Endpoint, parse_list), metavar="NAMES", is_carried_out=False,
+        parse_env=many_of(Endpoint, parse_list), metavar="NAMES",
         help="Parts to switch on: health, update, metrics, containers, check, history, images, config, events,"
-        " swagger, quarantine; or all.",
+        " swagger, quarantine, rollouts; or all.",
     )  # fmt: skip
     update: bool = declare(
         "--http-api-update", env="WATCHTOWER_HTTP_API_UPDATE", default=False, parse=parse_bool,
-        replaced_by=f"{ENDPOINTS_FLAG} update", is_carried_out=False, help="Switch on updates by request.",
+        replaced_by=f"{ENDPOINTS_FLAG} update", help="Switch on updates by request.",
     )  # fmt: skip
     metrics: bool = declare(
         "--http-api-metrics", env="WATCHTOWER_HTTP_API_METRICS", default=False, parse=parse_bool,
-        replaced_by=f"{ENDPOINTS_FLAG} metrics", is_carried_out=False, help="Switch on metrics for Prometheus.",
+        replaced_by=f"{ENDPOINTS_FLAG} metrics", help="Switch on metrics for Prometheus.",
     )  # fmt: skip
     containers: bool = declare(
         "--http-api-containers", env="WATCHTOWER_HTTP_API_CONTAINERS", default=False, parse=parse_bool,
-        replaced_by=f"{ENDPOINTS_FLAG} containers", is_carried_out=False, help="Switch on the list of containers.",
+        replaced_by=f"{ENDPOINTS_FLAG} containers", help="Switch on the list of containers.",
     )  # fmt: skip
     token: str = declare(
-        "--http-api-token", env="WATCHTOWER_HTTP_API_TOKEN", default="", is_secret=True, is_carried_out=False,
+        "--http-api-token", env="WATCHTOWER_HTTP_API_TOKEN", default="", is_secret=True,
         help="Token that a request must carry.",
     )  # fmt: skip
     events_token: str = declare(
         "--http-api-events-token", env="WATCHTOWER_HTTP_API_EVENTS_TOKEN", default="", is_secret=True,
-        is_carried_out=False, help="Token for the stream of events.",
+        help="Token for the stream of events.",
     )  # fmt: skip
     periodic_polls: bool = declare(
         "--http-api-periodic-polls", env="WATCHTOWER_HTTP_API_PERIODIC_POLLS", default=False, parse=parse_bool,
-        is_carried_out=False, help="Run sessions by the schedule also where updates by request are switched on.",
+        help="Run sessions by the schedule also where updates by request are switched on.",
     )  # fmt: skip
     host: str = declare(
         "--http-api-host", env="WATCHTOWER_HTTP_API_HOST", default="", parse=parse_ip, metavar="IP",
-        shown_default="all interfaces", is_carried_out=False, help="Address to listen on.",
+        shown_default="all interfaces", help="Address to listen on.",
     )  # fmt: skip
     port: int = declare(
         "--http-api-port", env="WATCHTOWER_HTTP_API_PORT", default=8080, parse=parse_port, metavar="PORT",
-        shown_default="8080", is_carried_out=False, help="Port to listen on.",
+        shown_default="8080", help="Port to listen on.",
     )  # fmt: skip
     rate_limit: int = declare(
         "--http-api-rate-limit", env="WATCHTOWER_HTTP_API_RATE_LIMIT", default=60, parse=parse_rate_limit,
-        metavar="NUMBER", shown_default="60", is_carried_out=False,
-        help="How many requests of one address are answered in a minute.",
+        metavar="NUMBER", shown_default="60", help="How many requests of one address are answered in a minute.",
     )  # fmt: skip
     tls_cert: Path | None = declare(
         "--http-api-tls-cert", env="WATCHTOWER_HTTP_API_TLS_CERT", default=None, parse=parse_path, metavar="FILE",
-        is_carried_out=False, help="Certificate for TLS; needs its key.",
+        help="Certificate for TLS; needs its key.",
     )  # fmt: skip
     tls_key: Path | None = declare(
         "--http-api-tls-key", env="WATCHTOWER_HTTP_API_TLS_KEY", default=None, parse=parse_path, metavar="FILE",
-        is_carried_out=False, help="Key of that certificate.",
+        help="Key of that certificate.",
     )  # fmt: skip
     trusted_proxies: tuple[str, ...] = declare(
         "--http-api-trusted-proxies", env="WATCHTOWER_HTTP_API_TRUSTED_PROXIES", default=(),
-        parse=networks(parse_csv), parse_env=networks(parse_list), metavar="NETWORKS", is_carried_out=False,
+        parse=networks(parse_csv), parse_env=networks(parse_list), metavar="NETWORKS",
         help="Addresses and networks of proxies that are believed who asks.",
     )  # fmt: skip
     proxy_header: str = declare(
         "--http-api-proxy-header", env="WATCHTOWER_HTTP_API_PROXY_HEADER", default="X-Forwarded-For", metavar="HEADER",
-        shown_default="X-Forwarded-For", is_carried_out=False, help="Header in which these proxies say it.",
+        shown_default="X-Forwarded-For", help="Header in which these proxies say it.",
     )  # fmt: skip
     cors_origins: tuple[str, ...] = declare(
         "--http-api-cors-origins", env="WATCHTOWER_HTTP_API_CORS_ORIGINS", default=(), parse=parse_csv,
-        parse_env=parse_list, metavar="ORIGINS", is_carried_out=False,
+        parse_env=parse_list, metavar="ORIGINS",
         help="Web pages that may ask from a browser; * is all of them, without credentials.",
     )  # fmt: skip
     check_timeout: timedelta = declare(
         "--http-api-check-timeout", env="WATCHTOWER_HTTP_API_CHECK_TIMEOUT", default=_CHECK_TIMEOUT,
-        parse=deadline_or(_CHECK_TIMEOUT), metavar="DURATION", shown_default="5m", is_carried_out=False,
+        parse=deadline_or(_CHECK_TIMEOUT), metavar="DURATION", shown_default="5m",
         help="How long a check by request may take.",
     )  # fmt: skip
     update_timeout: timedelta = declare(
         "--http-api-update-timeout", env="WATCHTOWER_HTTP_API_UPDATE_TIMEOUT", default=_UPDATE_TIMEOUT,
-        parse=deadline_or(_UPDATE_TIMEOUT), metavar="DURATION", shown_default="10m", is_carried_out=False,
+        parse=deadline_or(_UPDATE_TIMEOUT), metavar="DURATION", shown_default="10m",
         help="How long an update by request may take.",
     )  # fmt: skip
 

@@ -89,6 +89,7 @@ class Endpoint(StrEnum):
     EVENTS = "events"
     SWAGGER = "swagger"
     QUARANTINE = "quarantine"
+    ROLLOUTS = "rollouts"
 
 
 class NotificationType(StrEnum):
