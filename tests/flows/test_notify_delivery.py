@@ -7,13 +7,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import anyio
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
+from tests.support.receiver import MARKER, receiving
 from watchtower_async.notify.courier import Answer, Courier
 from watchtower_async.notify.dispatcher import try_services
 from watchtower_async.notify.render import Message, MessageKind
@@ -21,40 +19,7 @@ from watchtower_async.notify.services import read_service, read_services
 
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
-MARKER = "Sw0rdfish-marker"
 MESSAGE = Message("T", "1 Updated\n- web <b>", MessageKind.SUCCESS)
-
-
-@dataclass
-class Receiver:
-    """A service on loopback that writes down what it gets."""
-
-    port: int = 0
-    status: int = 200
-    gate: anyio.Event | None = None
-    bodies: list[str] = field(default_factory=list)
-    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-
-    async def take(self, request: web.Request) -> web.Response:
-        """Keep a request and answer it."""
-        self.bodies.append(await request.text())
-        self.requests.append((request.method, request.path_qs, dict(request.headers)))
-        if self.gate is not None:
-            await self.gate.wait()
-        return web.Response(status=self.status, text=f"echo {MARKER}")
-
-
-@asynccontextmanager
-async def receiving(**more: Any) -> AsyncIterator[Receiver]:
-    """Serve a receiver."""
-    receiver = Receiver(**more)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", receiver.take)
-    async with TestServer(app, host="127.0.0.1") as server:
-        receiver.port = server.port or 0
-        yield receiver
-        if receiver.gate is not None:
-            receiver.gate.set()
 
 
 def a_courier(logged: list[Message] | None = None, *, deadline: float = 10.0) -> Courier:
