@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -42,6 +43,8 @@ from watchtower_async.settings import Endpoint, Settings
 from watchtower_async.state.location import keeping_of
 from watchtower_async.state.store import StateStore
 from watchtower_async.telemetry.event_log import EventLog
+from watchtower_async.telemetry.logging import configure_logging
+from watchtower_async.telemetry.redaction import Redactor, secret_values
 from watchtower_async.telemetry.start_up import Surroundings, say, start_up
 from watchtower_async.updates.login_check import LoginCheck, LoginReport, warnings_beside
 from watchtower_async.updates.plan import UpdatePlan
@@ -54,6 +57,8 @@ from watchtower_async.web.health_check import SOCKET_NAME, ask_credentials, stat
 
 if TYPE_CHECKING:
     from watchtower_async.outlets.desk import Work
+    from watchtower_async.outlets.notification_plan import NotificationPlan
+    from watchtower_async.outlets.notifications import Notifications
     from watchtower_async.outlets.outlets import Outlets
 
 EXIT_DONE = 0
@@ -76,7 +81,8 @@ class App:
     def __init__(self, *, settings: Settings, environ: Mapping[str, str], command_as_name: str | None = None) -> None:
         """Raise SettingsError for a schedule that cannot be read.
 
-        `command_as_name` is the command's word where Watchtower would have taken it for a container name."""
+        `command_as_name` is the command's word where Watchtower would have taken it for a container name.
+        """
         self._settings = settings
         self._environ = environ
         self._command_as_name = command_as_name
@@ -88,8 +94,18 @@ class App:
         self._haste = anyio.Event()
 
     def run_service(self) -> int:
-        """Run sessions until a signal comes, or one with `--run-once`. Raises EngineUnavailableError at start."""
-        return anyio.run(self._run_service)
+        """Run sessions until a signal comes, or one with `--run-once`.
+
+        Raises EngineUnavailableError at start, and SettingsError for notifications that cannot be sent.
+        """
+        from watchtower_async.outlets.notification_plan import read_plan  # noqa: PLC0415 - a plan tells nobody
+        from watchtower_async.outlets.notifications import Notifications  # noqa: PLC0415
+
+        plan = read_plan(self._settings)
+        secrets = secret_values(self._settings)
+        told = Notifications(plan, mask=Redactor(secrets).text)
+        configure_logging(self._settings.log, secrets=secrets, listener=told.hear)
+        return anyio.run(self._run_service, plan, told)
 
     def make_plan(self) -> UpdatePlan:
         """Make the plan of the next session. Raises EngineUnavailableError."""
@@ -139,17 +155,17 @@ class App:
         state = self._state_store(announcer)
         async with (
             state.opened(may_write=False),
-            self._connect(announcer, state, holds_control_socket=False, is_command=True) as connected,
+            self._connect(announcer, state, holds_control_socket=False) as connected,
         ):
             return await connected.session.make_plan()
 
-    async def _run_service(self) -> int:
+    async def _run_service(self, plan: NotificationPlan, told: Notifications) -> int:
         from watchtower_async.outlets.outlets import Outlets  # noqa: PLC0415 - a plan needs no server and no metrics
 
         status = Status(started=datetime.now(UTC))
         once = self._settings.schedule.run_once
         outlets = Outlets(settings=self._settings, status=status, schedule=None if once else self._timetable.schedule)
-        announcer = Announcer((EventLog(), *outlets.listeners))
+        announcer = Announcer((told, EventLog(), *outlets.listeners))
         state = self._state_store(announcer)
         routes = outlets.connect(quarantine=state, announcer=announcer)
         async with serve_control_socket(self._state, outlets.health, *routes) as control:
@@ -158,13 +174,23 @@ class App:
             async with (
                 state.opened(may_write=control.is_held),
                 self._connect(
-                    announcer, state, holds_control_socket=control.is_held, listener=outlets.registry_listener
+                    announcer,
+                    state,
+                    holds_control_socket=control.is_held,
+                    plan=plan,
+                    listener=outlets.registry_listener,
                 ) as connected,
                 outlets.served() as api,
+                anyio.create_task_group() as around,
             ):
                 if api.problem is not None:
                     self._log.warning("updater.degraded", problem=api.problem)
-                return await self._until_signal(connected, announcer, status, outlets)
+                # Not in the group that a signal ends: the last report goes out after it.
+                await around.start(partial(told.run, outbox=state.outbox, engine=connected.reached.engine))
+                told.started()
+                exit_code = await self._until_signal(connected, announcer, status, outlets)
+                told.stop()
+            return exit_code
 
     async def _work_of(self, connected: _Connected, service: Service, status: Status) -> Work:
         """Return what people and programs may ask for and look at."""
@@ -239,20 +265,23 @@ class App:
         state: StateStore,
         *,
         holds_control_socket: bool,
-        is_command: bool = False,
+        plan: NotificationPlan | None = None,
         listener: RegistryListener = UNHEARD,
     ) -> AsyncIterator[_Connected]:
         """Connect everything a session needs. Raises EngineUnavailableError.
 
-        A command answers a person, so it does not say at length what it works with.
+        `plan` is what is told to whom; a command answers a person, so it tells nobody, and does not say at length what
+        it works with.
         """
         async with (
             self._connection.open(announcer, listener=listener) as opened,
             self._connection.reach_engine(opened, first_seen=state) as reached,
         ):
-            if not is_command:
-                await self._say_hello(opened, reached, state)
-            await self._say_problems(reached.engine, reached.address, opened.problems)
+            problems = opened.problems
+            if plan is not None:
+                await self._say_hello(opened, reached, state, plan)
+                problems += plan.warnings
+            await self._say_problems(reached.engine, reached.address, problems)
             if opened.login is not None:
                 self._log.info("credentials.repo_login", registries=opened.login.reach)
             owner = owner_id(
@@ -294,7 +323,7 @@ class App:
     def _state_store(self, announcer: Announcer) -> StateStore:
         return StateStore(directory=self._state, tell=lambda problem: announcer.announce(Degraded(problem)))
 
-    async def _say_hello(self, opened: Opened, reached: Reached, state: StateStore) -> None:
+    async def _say_hello(self, opened: Opened, reached: Reached, state: StateStore, plan: NotificationPlan) -> None:
         now = datetime.now(UTC)
         schedule = None if self._settings.schedule.run_once else self._timetable.schedule
         first = None if schedule is None else schedule.next_after(now)
@@ -302,6 +331,7 @@ class App:
             version=__version__,
             api_version=reached.engine.info.api_version,
             scope=self._settings.selection.scope or await _own_scope(reached),
+            services=plan.schemes,
             now=now,
             first_session=first.astimezone(self._timetable.zone) if first is not None else None,
             about={

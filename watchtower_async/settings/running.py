@@ -98,7 +98,7 @@ class ScheduleSettings:
     )  # fmt: skip
     porcelain: Porcelain | None = declare(
         "--porcelain", "-P", env="WATCHTOWER_PORCELAIN", default=None, parse=parse_porcelain, metavar="VERSION",
-        is_carried_out=False, help="v1 or json: write a report for programs to standard output after each session.",
+        help="v1 or json: write a report for programs to standard output after each session.",
     )  # fmt: skip
     self_update_orchestrator: bool = declare(
         "--self-update-orchestrator", default=False, parse=parse_bool, is_hidden=True,
