@@ -8,6 +8,7 @@ closed.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -34,9 +35,11 @@ from watchtower_async.events import Announcer, Degraded
 from watchtower_async.instance import owner_id
 from watchtower_async.registry.transport import UNHEARD, RegistryListener
 from watchtower_async.rollout.hooks import HookRunner
+from watchtower_async.rollout.own_container import OwnContainer
 from watchtower_async.rollout.policy import policy_from
 from watchtower_async.rollout.replacement import ReplacementSettings, Replacer
 from watchtower_async.rollout.rollouts import Rollouts
+from watchtower_async.rollout.self_update import HelperPlace, ResultFile
 from watchtower_async.service import Service, Status, Timetable
 from watchtower_async.session import Session, SessionPolicy
 from watchtower_async.settings import Endpoint, Settings
@@ -304,6 +307,9 @@ class App:
             ),
             haste=self._haste,
         )
+        own = (
+            None if reached.own_id is None or given.schedule.run_once else self._own_container(reached, reached.own_id)
+        )
         hooks = HookRunner(engine=reached.engine, enabled=given.hooks.enabled, uid=given.hooks.uid, gid=given.hooks.gid)
         return assemble(
             engine=reached.engine,
@@ -318,6 +324,30 @@ class App:
                 cleanup=given.update.cleanup,
             ),
             announcer=announcer,
+            own=own,
+        )
+
+    def _own_container(self, reached: Reached, own_id: str) -> OwnContainer:
+        """Return what has our own container replaced. Its helper gets our environment, and these options."""
+        given = self._settings
+        options = {
+            "--stop-timeout": f"{given.update.stop_timeout.total_seconds():g}s",
+            "--rollout-monitor": f"{given.rollout.monitor.total_seconds():g}s",
+            "--state-dir": str(self._state),
+        }
+        if given.engine.host:
+            options["--host"] = given.engine.host
+        words = [word for pair in options.items() for word in pair]
+        return OwnContainer(
+            engine=reached.engine,
+            container_id=own_id,
+            facts=reached.facts,
+            place=HelperPlace(
+                program=(sys.executable, "-P", "-m", "watchtower_async", *words),
+                socket=reached.address.socket_path,
+                state_directory=str(self._state),
+            ),
+            results=ResultFile(self._state),
         )
 
     def _state_store(self, announcer: Announcer) -> StateStore:

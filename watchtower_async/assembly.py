@@ -14,12 +14,14 @@ from watchtower_async.rollout.course import Course, Progress
 from watchtower_async.rollout.drawing import RolloutDrawing
 from watchtower_async.rollout.hooks import HookRunner
 from watchtower_async.rollout.outcome import OutcomeKind
+from watchtower_async.rollout.own_container import OwnContainer
 from watchtower_async.rollout.policy import UpdatePolicy
 from watchtower_async.rollout.recovery import RecoveryReport, recover
 from watchtower_async.rollout.replacement import Replacer
 from watchtower_async.rollout.rollouts import Rollouts
 from watchtower_async.rollout.runner import Credentials as RunnerCredentials
 from watchtower_async.rollout.runner import EngineRunner, Listeners
+from watchtower_async.rollout.self_update import not_left_to_helpers
 from watchtower_async.session import Credentials as SessionCredentials
 from watchtower_async.session import Session, SessionPolicy
 from watchtower_async.state.store import StateStore
@@ -57,15 +59,22 @@ def assemble(
     state: StateStore,
     policies: Policies,
     announcer: Announcer,
+    own: OwnContainer | None = None,
 ) -> Assembly:
-    """Put it together. Nothing is asked or begun yet."""
+    """Put it together. Nothing is asked or begun yet. `own` is the container that this process runs in."""
+    own_id = None if own is None else own.container_id
     narrator = Narrator(host=engine.name, announcer=announcer, quarantine=state)
 
     def complain(problem: str) -> None:
         announcer.announce(Degraded(problem))
 
     async def recover_here(inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
-        return await recover(replacer=replacer, containers=inventory.containers, dry_run=only_report, on_wait=complain)
+        return await recover(
+            replacer=replacer,
+            containers=not_left_to_helpers(inventory.containers, own_id),
+            dry_run=only_report,
+            on_wait=complain,
+        )
 
     rollouts = Rollouts(
         runner=EngineRunner(
@@ -77,12 +86,18 @@ def assemble(
                 on_hook=narrator.tell_hook,
                 on_condemned=narrator.condemn,
             ),
+            own=own,
         ),
         store=state,
         narrate=narrator.tell,
         on_over=_Closing(engine, announcer, cleanup=policies.cleanup),
         tell=complain,
     )
+
+    async def take_word() -> None:
+        if own is not None:
+            await own.take_word(narrator.condemn)
+
     session = Session(
         engine=engine,
         planner=planner,
@@ -92,8 +107,10 @@ def assemble(
             sharers=replacer.sharers,
             policy=policies.update,
             stop_timeout=replacer.settings.stop_timeout,
+            own_id=own_id,
         ),
         recover=recover_here,
+        take_word=take_word,
         credentials=credentials,
         memory=state,
         policy=policies.session,

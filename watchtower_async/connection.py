@@ -146,6 +146,7 @@ def selection_policy(settings: Settings, own_id: str | None) -> SelectionPolicy:
         cooldown_variant=update.cooldown_variant,
         use_compose_depends_on=update.use_compose_depends_on,
         own_id=own_id,
+        updates_itself=not settings.schedule.run_once,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from watchtower_async.engine.client import Engine
 from watchtower_async.engine.inventory import Inventory, take_inventory
-from watchtower_async.errors import EngineError, EngineUnavailableError
+from watchtower_async.errors import EngineError, EngineUnavailableError, InvalidReferenceError
 from watchtower_async.events import (
     Announcer,
     ContainerJudged,
@@ -25,14 +25,16 @@ from watchtower_async.events import (
     SessionFinished,
     SessionStarted,
 )
-from watchtower_async.images.reference import Reference
+from watchtower_async.images.reference import Reference, parse_reference
 from watchtower_async.narration import Narrator
 from watchtower_async.rollout.coordinator import ENGINE_GONE
 from watchtower_async.rollout.course import Course, Progress
 from watchtower_async.rollout.drawing import Drawn
+from watchtower_async.rollout.groups import Aim, Member, Role
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.recovery import RecoveryReport, has_leftovers
 from watchtower_async.rollout.rollouts import Hold
+from watchtower_async.rollout.steps import FailedImage
 from watchtower_async.state.contents import QuarantineEntry, Sighting
 from watchtower_async.updates.agenda import SCHEDULE_LABEL
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
@@ -148,6 +150,10 @@ Recover = Callable[[Inventory, bool], Awaitable[tuple[RecoveryReport, ...]]]
 """Recovers what interrupted replacements left over in this inventory; with True it only reports."""
 
 
+async def nothing_to_learn() -> None:
+    """Learn nothing: nobody replaced us."""
+
+
 class Session:
     """Runs sessions on one engine, one at a time."""
 
@@ -164,7 +170,10 @@ class Session:
         policy: SessionPolicy,
         narrator: Narrator,
         announcer: Announcer,
+        take_word: Callable[[], Awaitable[None]] = nothing_to_learn,
     ) -> None:
+        """`take_word` learns how the replacement of our own container ended, once and before anything else."""
+        self._take_word = take_word
         self._engine = engine
         self._planner = planner
         self._rollouts = rollouts
@@ -201,6 +210,7 @@ class Session:
         """
         if self._is_open:
             return
+        await self._take_word()
         if self._policy.monitor_only:
             await self._look(only_report=True)
             self._rollouts.load()
@@ -313,6 +323,8 @@ class Session:
             inventory = await take_inventory(self._engine)
         for repair in repairs:
             self._announcer.announce(ReplacementRecovered(repair.name, repair.text, repair.is_lost))
+            for failed in repair.failed:
+                await self._condemn(failed, inventory, repair.text)
         self._schedules = {item.name: item.labels.get(SCHEDULE_LABEL) for item in inventory.containers}
         return inventory, repairs
 
@@ -324,6 +336,22 @@ class Session:
             if why is not None:
                 await self._memory.lift_quarantine(entry.container, host=entry.host)
                 self._announcer.announce(QuarantineLifted(entry, why))
+
+    async def _condemn(self, failed: FailedImage, inventory: Inventory, why: str) -> None:
+        """Put an image into quarantine that recovery took back, where it is known under which digest it was pulled."""
+        image = inventory.images.get(failed.image_id)
+        try:
+            reference = parse_reference(failed.image)
+        except InvalidReferenceError:
+            return
+        texts = () if image is None else image.repo_digests
+        names = (f"{reference.familiar_name}@", f"{reference.repository}@")
+        digests = [text.rpartition("@")[2] for text in texts if text.startswith(names)]
+        if digests:
+            aim = Aim(failed.image, digests[0])
+            await self._narrator.condemn(
+                Member("", failed.container, Role.UPDATE, aim=aim), Outcome(OutcomeKind.ROLLED_BACK, why)
+            )
 
     def _complain(self, problems: Iterable[str]) -> None:
         """Tell what is wrong with labels, once."""

@@ -197,6 +197,11 @@ class CredentialStore:
             await self._news.wait()
         return self.state
 
+    @property
+    def is_watched(self) -> bool:
+        """Say whether somebody looks at the directory by himself, so that `state_after` comes back."""
+        return self._watchers > 0
+
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Declare that somebody calls `check` and reads the warnings while the context is open."""

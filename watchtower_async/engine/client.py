@@ -201,15 +201,15 @@ class Engine:
         try:
             await self._container("kill_container", container_id, "kill", {"signal": signal})
         except EngineConflictError as error:
-            if "is not running" not in str(error):
+            if not any(text in str(error) for text in ("is not running", "can only kill running containers")):
                 raise
 
     async def pause_container(self, container_id: str) -> None:
         """Freeze a running container unless it is frozen."""
         try:
             await self._container("pause_container", container_id, "pause", {})
-        except EngineConflictError as error:
-            if "already paused" not in str(error):
+        except EngineError as error:
+            if error.status not in (409, 500) or "already paused" not in str(error):
                 raise
 
     async def unpause_container(self, container_id: str) -> None:

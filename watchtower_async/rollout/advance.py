@@ -2,7 +2,7 @@
 
 * Sliding window: the next group starts as soon as a slot is free, whatever the others do. A slot is taken until the
   group runs; then it rests for the policy's delay. The monitor window runs beside the next slot.
-* One group more than there are slots is prepared in advance.
+* One group more than there are slots is prepared in advance; one whose preparation waits for a login is not counted.
 * A failure counts by its own time stamp: up to the end of the group's monitor window, whenever it is heard of.
 * A group that fails is rolled back at once, whatever the slots, and nothing starts until that is done. One that fails
   before it runs keeps its slot until then; one that fails later is down on top of the slots.
@@ -50,6 +50,7 @@ from watchtower_async.rollout.course_events import (
     GroupRolledBack,
     GroupSettled,
     GroupSkipped,
+    GroupStalled,
     GroupUnfinished,
     GroupUp,
     LimitExceeded,
@@ -150,7 +151,9 @@ class _Turn:
         match event:
             case GroupPrepared():
                 self._expect(event, Phase.PREPARING)
-                self._move(event.key, Phase.PREPARED)
+                self._move(event.key, Phase.PREPARED, is_stalled=False)
+            case GroupStalled():
+                self._stall(event)
             case GroupDown():
                 self._down(event)
             case GroupUp():
@@ -185,6 +188,12 @@ class _Turn:
         if self._in_play[event.key].is_down:
             raise IllegalTransitionError(f"group {event.key} is down already")
         self._in_play[event.key] = replace(self._in_play[event.key], is_down=True)
+
+    def _stall(self, event: GroupStalled) -> None:
+        """Let others be prepared in its place while it waits."""
+        self._expect(event, Phase.PREPARING)
+        self._in_play[event.key] = replace(self._in_play[event.key], is_stalled=True)
+        self._commands.append(PrepareGroup(event.key))
 
     def _skip(self, event: GroupSkipped) -> None:
         self._expect(event, Phase.PREPARING, Phase.STARTING)
@@ -266,7 +275,7 @@ class _Turn:
         failure = self._in_play[key].failure
         if failure is None:
             return Outcome(OutcomeKind.ROLLED_BACK, _UNDONE, detail)
-        return Outcome(OutcomeKind.ROLLED_BACK, failure.reason, (*failure.detail, *detail), failure.blame)
+        return replace(failure, kind=OutcomeKind.ROLLED_BACK, detail=(*failure.detail, *detail))
 
     def _with_failure(self, key: str, outcome: Outcome) -> Outcome:
         failure = self._in_play[key].failure
@@ -389,7 +398,9 @@ class _Turn:
 
     def _prepare_next(self) -> None:
         """Prepare what can start as soon as there is a slot; with room left, also what must wait for others first."""
-        upcoming = [key for key in self._active if self._in_play[key].phase in _UPCOMING]
+        upcoming = [
+            key for key in self._active if self._in_play[key].phase in _UPCOMING and not self._in_play[key].is_stalled
+        ]
         limit = self._course.slots + AHEAD
         for key in self._ready[: max(0, limit - sum(self._is_ready(key) for key in upcoming))]:
             self._prepare(key)

@@ -37,6 +37,7 @@ from watchtower_async.rollout.course_events import (
     GroupRolledBack,
     GroupSettled,
     GroupSkipped,
+    GroupStalled,
     GroupUnfinished,
     GroupUp,
     LimitExceeded,
@@ -66,7 +67,7 @@ LEAST_PAUSE_SECONDS = 0.01
 ENGINE_GONE = "the engine went away"
 """How the reason begins for which a rollout is given up by itself."""
 
-Prepared = GroupPrepared | GroupFailed | GroupSkipped
+Prepared = GroupPrepared | GroupStalled | GroupFailed | GroupSkipped
 RunEnd = GroupSettled | GroupFailed | GroupSkipped | GroupUnfinished
 RolledBack = GroupRolledBack | GroupNotRolledBack | GroupUnfinished
 Record = Callable[[Course, Progress], Awaitable[None]]
@@ -97,7 +98,7 @@ class GroupRunner(Protocol):
     """
 
     async def prepare(self, planned: PlannedGroup) -> Prepared:
-        """Do what touches no container: pull all images."""
+        """Do what touches no container: pull all images. After `GroupStalled` it is called again, and waits."""
 
     async def run(self, planned: PlannedGroup, slot: SlotReport) -> RunEnd:
         """Move the group to its new images, watch it for its monitor window, and remove the predecessors.

@@ -207,6 +207,8 @@ class GroupProgress:
     """When it ran, which is where its monitor window begins."""
     is_on_top: bool = False
     """Whether it failed when it had given its slot back already."""
+    is_stalled: bool = False
+    """Whether preparing it waits for something outside, so that others are prepared in its place."""
     was: Phase | None = None
     """The phase before the updater was restarted."""
     failure: Outcome | None = None
@@ -228,6 +230,7 @@ class GroupProgress:
             "is_down": self.is_down,
             "up_at": self.up_at,
             "is_on_top": self.is_on_top,
+            "is_stalled": self.is_stalled,
             "was": None if self.was is None else str(self.was),
             "failure": _outcome_as_json(self.failure),
             "outcome": _outcome_as_json(self.outcome),
@@ -379,6 +382,7 @@ def _read_group_progress(document: Mapping[str, Any]) -> GroupProgress:
         is_down=bool(document["is_down"]),
         up_at=None if up_at is None else float(up_at),
         is_on_top=bool(document["is_on_top"]),
+        is_stalled=bool(document.get("is_stalled")),
         was=None if was is None else Phase(was),
         failure=_read_outcome(document["failure"]),
         outcome=_read_outcome(document["outcome"]),
@@ -393,6 +397,7 @@ def _outcome_as_json(outcome: Outcome | None) -> dict[str, Any] | None:
         "reason": outcome.reason,
         "detail": list(outcome.detail),
         "blame": None if outcome.blame is None else str(outcome.blame),
+        "culprit": outcome.culprit,
     }
 
 
@@ -405,6 +410,7 @@ def _read_outcome(document: Mapping[str, Any] | None) -> Outcome | None:
         str(document["reason"]),
         tuple(str(line) for line in document["detail"]),
         None if blame is None else Blame(blame),
+        str(document.get("culprit") or ""),
     )
 
 

@@ -23,6 +23,13 @@ class GroupPrepared:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupStalled:
+    """Preparing it must wait for something outside. It is to be prepared further; that is when the wait is."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class GroupDown:
     """Its first container is about to stop."""
 
@@ -148,6 +155,7 @@ class TimePassed:
 
 GroupEvent = (
     GroupPrepared
+    | GroupStalled
     | GroupDown
     | GroupUp
     | GroupSettled

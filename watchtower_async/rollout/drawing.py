@@ -7,7 +7,7 @@ those that are taken down may take by their own settings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from watchtower_async.engine.client import CALL_SECONDS, Engine, JsonObject
 from watchtower_async.engine.each import each
@@ -41,14 +41,14 @@ class RolloutDrawing:
     """Draws rollouts for one engine."""
 
     def __init__(
-        self, *, engine: Engine, sharers: Sharers, policy: UpdatePolicy, stop_timeout: int, use_compose: bool = True
+        self, *, engine: Engine, sharers: Sharers, policy: UpdatePolicy, stop_timeout: int, own_id: str | None = None
     ) -> None:
-        """`stop_timeout` (seconds) is for containers that name none."""
+        """`stop_timeout` (seconds) is for containers that name none; `own_id` is the updater's own container."""
         self._engine = engine
         self._sharers = sharers
         self._policy = policy
         self._stop_timeout = stop_timeout
-        self._use_compose = use_compose
+        self._own_id = own_id
 
     async def draw(self, session: str, plan: UpdatePlan, inventory: Inventory) -> Drawn:
         """Return the rollouts, and what is in none of them. Raises EngineUnavailableError."""
@@ -59,6 +59,7 @@ class RolloutDrawing:
             held={item.name: item.reason.text for item in plan.items if item.reason.code in _UNTOUCHABLE},
             aims={item.name: _aim_of(item) for item in plan.updates},
         )
+        grouping = replace(grouping, groups=_own_last(grouping.groups, self._own_id))
         book = read_policies(inventory.containers, self._policy)
         documents = await self._inspect(grouping.groups)
         courses = plan_rollouts(
@@ -84,6 +85,15 @@ class RolloutDrawing:
         stopping = sum(self._stop_timeout if stop is None or int(stop) < 0 else int(stop) for stop in stops)
         watching = max((watch_budget(document, policy.monitor.total_seconds()) for document in found), default=0.0)
         return stopping + watching + 4 * CALL_SECONDS * len(found)
+
+
+def _own_last(groups: tuple[Group, ...], own_id: str | None) -> tuple[Group, ...]:
+    """Put the group with the updater's own container behind all others: its replacement ends this process."""
+    own = [group for group in groups if any(member.container_id == own_id for member in group.members)]
+    if not own:
+        return groups
+    others = [replace(group, after=group.after - {own[0].key}) for group in groups if group is not own[0]]
+    return (*others, replace(own[0], after=frozenset(group.key for group in others)))
 
 
 def _aim_of(item: PlanItem) -> Aim:

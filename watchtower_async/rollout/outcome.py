@@ -35,6 +35,8 @@ class Outcome:
     """Who made it fail, where a successor was created and taken back."""
     culprit: str = ""
     """Of several containers, the one that made it fail, where that is known."""
+    wants_login: bool = False
+    """Whether a registry refused the login, so that another one may put it right."""
 
     @property
     def condemns_image(self) -> bool:

@@ -57,6 +57,8 @@ class ReplacementTarget:
     """Whether it ran when it was planned."""
     starts: bool | None = None
     """Whether the successor is started; None is as the container ran."""
+    is_always_put_back: bool = False
+    """Whether it comes back for a failed successor also where it was failing itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,8 @@ class Prepared:
     def is_worth_going_back_to(self) -> bool:
         """Say whether a failed successor gives way to it: not where it was failing itself, unless its label says so."""
         state = section(self.document, "State")
+        if self.target.is_always_put_back:
+            return True
         is_failing = self.is_restarting or section(state, "Health").get("Status") == "unhealthy"
         return not is_failing or label_is_true(labels_of(self.document), ROLL_BACK_LABEL)
 
@@ -328,7 +332,8 @@ class Preparation:
         except PullFailedError as error:
             if error.out_of_space:
                 return _failed(f"too little disk space on the engine to pull the new image: {error}")
-            return _failed(f"the new image could not be pulled: {error}")
+            outcome = _failed(f"the new image could not be pulled: {error}")
+            return replace(outcome, wants_login=error.login_refused)
         except NoSuchObjectError:
             return _failed("the new image was pulled and is not there; it may have been removed at once")
 

@@ -24,6 +24,7 @@ from watchtower_async.rollout.replacement import Replacer, Restored
 from watchtower_async.rollout.steps import FailedImage
 from watchtower_async.rollout.transitions import (
     MARGIN_SECONDS,
+    UP,
     Found,
     Move,
     Situation,
@@ -123,7 +124,7 @@ class _Recovery:
         containers = [read_container(document) for document in await self._engine.list_containers()]
         found = situations(containers)
         members = [replace(found[base], is_joined=base in family.joined) for base in family.bases if base in found]
-        running = frozenset(item.id for item in containers if item.state == "running")
+        running = frozenset(item.id for item in containers if item.state in UP)
         turns = [await self._turn(member, running) for member in members]
         others = [turn for turn in turns if not turn.is_ours]
         if not others:

@@ -22,7 +22,7 @@ on with it. The cut-over itself is not cancelled; it has a deadline, and is hast
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -112,6 +112,10 @@ class _Untold:
 _UNTOLD = _Untold()
 
 
+async def _no_drain() -> None:
+    """Nothing is to be done before the stop."""
+
+
 class _NotOursError(Exception):
     """Another updater is at work on the same container."""
 
@@ -163,27 +167,35 @@ class Replacer:
         """Do what touches no container, as `Preparation.prepare` says. Raises EngineUnavailableError."""
         return await self._preparation.prepare(targets, order=order)
 
-    async def carry_out(self, group: PreparedGroup, slot: Slot = _UNTOLD) -> Outcome | Failure:
+    async def carry_out(
+        self,
+        group: PreparedGroup,
+        slot: Slot = _UNTOLD,
+        *,
+        monitor: float | None = None,
+        before_stop: Callable[[], Awaitable[None]] = _no_drain,
+    ) -> Outcome | Failure:
         """Create the successors, cut over, watch them, and remove the predecessors.
 
-        A failure after the first container was touched is left as it is, for `take_back`.
+        A failure after the first container was touched is left as it is, for `take_back`. `monitor` is a window of its
+        own, in seconds. `before_stop` is awaited when all is ready for the cut-over; cancelled there, all is as before.
         """
         successors = await self._create(group)
         if isinstance(successors, Failure):
             return successors
         slot.down()
-        is_start_first = group.order.order is Order.START_FIRST
-        if is_start_first:
-            early = await self._start_early(group, successors, slot)
+        if group.order.order is Order.START_FIRST:
+            early = await self._start_early(group, successors, monitor)
             if early is not None:
                 return early
+        await self._drain(group, before_stop)
         cut_over = self._replace_for_good if group.members[0].vanishes else self._cut_over
         failure = await cut_over(group, successors)
         if failure is not None:
             return failure
         watched = [(successors[member.target.container_id], _watched_as(member)) for member in group.members]
         try:
-            index, verdict = await self._steps.watch_all(watched, (lambda: None) if is_start_first else slot.up)
+            index, verdict = await self._steps.watch_all(watched, slot.up, monitor=monitor)
         except EngineError as error:
             # Nobody knows how the successors are. They run, and recovery watches them again.
             return Outcome(OutcomeKind.UNFINISHED, f"the new container could not be watched: {error}")
@@ -264,7 +276,7 @@ class Replacer:
                     continue  # the container is as it was; the next session finds the tag and the container apart
 
     async def _start_early(
-        self, group: PreparedGroup, successors: dict[str, str], slot: Slot
+        self, group: PreparedGroup, successors: dict[str, str], monitor: float | None
     ) -> Outcome | Failure | None:
         """Start the successor beside the predecessor, and wait until it is good. Cancelled, it is taken back."""
         (member,) = group.members
@@ -272,7 +284,7 @@ class Replacer:
         try:
             await self.engine.start_container(successor)
             started = anyio.current_time()
-            verdict = await self._steps.watch(successor, member.ran)
+            verdict = await self._steps.watch(successor, member.ran, monitor=monitor)
             # Names lead to it before its network interface answers; whoever was sent there must not be left alone.
             await anyio.sleep_until(started + LEAST_OVERLAP_SECONDS)
         except EngineUnavailableError as error:
@@ -285,8 +297,14 @@ class Replacer:
             raise
         if isinstance(verdict, Bad):
             return _failed_successor(group, 0, verdict)
-        slot.up()
         return None
+
+    async def _drain(self, group: PreparedGroup, before_stop: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await before_stop()
+        except anyio.get_cancelled_exc_class():
+            await self.take_back(group, Failure(Outcome(OutcomeKind.FAILED, "stopped"), is_touched=False))
+            raise
 
     # ---- the cut-over ------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
 from watchtower_async.credentials.credential import Anonymous, Credential, registry_auth_header
 from watchtower_async.engine.inventory import ContainerSummary, read_container
@@ -35,8 +36,10 @@ from watchtower_async.rollout.groups import Member, Role
 from watchtower_async.rollout.hook_plan import Failed, HookResult, Skip
 from watchtower_async.rollout.hooks import HookRunner
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
+from watchtower_async.rollout.own_container import OwnContainer
 from watchtower_async.rollout.replacement import Failure, PreparedGroup, ReplacementTarget, Replacer
 from watchtower_async.rollout.transitions import situations
+from watchtower_async.settings import Order
 
 FRESH_SECONDS = 600.0
 """How long what was prepared is taken for true; after that it is looked at again."""
@@ -83,8 +86,16 @@ class EngineRunner:
     """Runs the groups of one engine."""
 
     def __init__(
-        self, *, replacer: Replacer, credentials: Credentials, hooks: HookRunner, listeners: Listeners
+        self,
+        *,
+        replacer: Replacer,
+        credentials: Credentials,
+        hooks: HookRunner,
+        listeners: Listeners,
+        own: OwnContainer | None = None,
     ) -> None:
+        """`own` is the container that this process runs in, where it is one of the engine's."""
+        self._own = own
         self._replacer = replacer
         self._engine = replacer.engine
         self._credentials = credentials
@@ -114,6 +125,8 @@ class EngineRunner:
                 return GroupSkipped(planned.key, stopper)
             return GroupFailed(planned.key, slot.now(), stopper, is_touched=False)
         assert isinstance(prepared, PreparedGroup)
+        if self._own is not None and self._own.is_in(planned.group):
+            return await self._run_own(self._own, planned, prepared, slot)
         self._in_work[planned.key] = prepared
         ended = await self._carry_out(planned, prepared, slot)
         if isinstance(ended, Failure):
@@ -121,9 +134,22 @@ class EngineRunner:
         del self._in_work[planned.key]
         if ended.kind is OutcomeKind.UNFINISHED:
             return GroupUnfinished(planned.key, ended)
+        ended = replace(ended, detail=(*ended.detail, *_why_stopped_first(planned, prepared)))
         self._tell_recreated(planned, None)
         await self._hooks_after(planned)
         return GroupSettled(planned.key, ended)
+
+    async def _run_own(
+        self, own: OwnContainer, planned: PlannedGroup, prepared: PreparedGroup, slot: SlotReport
+    ) -> RunEnd:
+        """Let a helper replace our own container. Where we are still there afterwards, it was put back."""
+        outcome = await own.replace(planned, prepared)
+        if outcome.condemns_image:
+            for member in planned.group.updated:
+                await self._listeners.on_condemned(member, outcome)
+        if outcome.kind is OutcomeKind.SKIPPED:
+            return GroupSkipped(planned.key, outcome)
+        return GroupFailed(planned.key, slot.now(), outcome, is_touched=False)
 
     async def _prepare(self, planned: PlannedGroup) -> PreparedGroup | Outcome:
         try:
@@ -137,12 +163,12 @@ class EngineRunner:
         if member.aim is None:
             return target
         reference = parse_reference(member.aim.image)
+        target = replace(target, reference=reference, starts=member.aim.starts)
         if member.aim.local_image:
-            return replace(target, reference=reference, local_image=member.aim.local_image)
+            return replace(target, local_image=member.aim.local_image)
         credential = await self._credentials.credential_for(reference)
         return replace(
             target,
-            reference=reference,
             digest=parse_digest(member.aim.digest),
             registry_auth=registry_auth_header(credential, reference.credential_key),
         )
@@ -161,8 +187,14 @@ class EngineRunner:
             group.start_soon(self._when_up, planned, relay, slot)
             try:
                 ended = await self._replacer.carry_out(prepared, relay)
+                # A signal may have come; then nobody asks for a rollback any more.
+                await anyio.lowlevel.checkpoint_if_cancelled()
             except EngineUnavailableError as error:
                 gone = error
+            except anyio.get_cancelled_exc_class():
+                if isinstance(ended, Failure) and ended.is_touched:
+                    await self._replacer.take_back(prepared, ended)
+                raise
             if not relay.is_up.is_set():
                 group.cancel_scope.cancel()
         if gone is not None:
@@ -288,6 +320,8 @@ class EngineRunner:
         kinds = set(found.values())
         if len(kinds) == 1 and Found.UNCLEAR not in kinds:
             (kind,) = kinds
+            if kind is Found.AS_BEFORE and self._own is not None and self._own.is_in(planned.group):
+                kind = Found.ROLLED_BACK  # never begun again by itself: each attempt takes the updater down
             is_updated = kind is Found.UPDATED
             text = "it runs on the new image" if is_updated else "it is as it was before"
             outcome = Outcome(OutcomeKind.UPDATED if is_updated else OutcomeKind.FAILED, text)
@@ -337,3 +371,10 @@ class _Relay:
     def up(self) -> None:
         """Note that all of the group runs."""
         self.is_up.set()
+
+
+def _why_stopped_first(planned: PlannedGroup, prepared: PreparedGroup) -> tuple[str, ...]:
+    """Say why the old container was stopped first although somebody wanted it otherwise."""
+    if planned.order is Order.STOP_FIRST or prepared.order.order is not Order.STOP_FIRST:
+        return ()
+    return (f"stopped first: {'; '.join(prepared.order.reasons)}",)

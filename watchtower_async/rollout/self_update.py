@@ -237,11 +237,19 @@ class _WatchingSteps(Steps):
         super().__init__(engine=engine, owner=owner, stop_timeout=stop_timeout, monitor=monitor, haste=haste)
         self._judge = watch
 
-    async def watch(self, successor_id: str, ran: RunState, on_up: Callable[[], None] = lambda: None) -> Good | Bad:
+    async def watch(
+        self,
+        successor_id: str,
+        ran: RunState,
+        on_up: Callable[[], None] = lambda: None,
+        *,
+        monitor: float | None = None,
+    ) -> Good | Bad:
         """Wait until it is known whether the successor is good."""
         if ran is not RunState.RUNNING:
-            return await super().watch(successor_id, ran, on_up)
-        return await self._judge(self._engine, successor_id, monitor=self._monitor, on_up=on_up)
+            return await super().watch(successor_id, ran, on_up, monitor=monitor)
+        window = self._monitor if monitor is None else monitor
+        return await self._judge(self._engine, successor_id, monitor=window, on_up=on_up)
 
 
 async def replace_self(
@@ -264,6 +272,7 @@ async def replace_self(
             reference=order.reference,
             digest=order.digest,
             local_image=order.image_id,
+            is_always_put_back=True,
         )
         outcome = await replacer.replace(target)
         tell(outcome.reason)

@@ -133,10 +133,21 @@ class Steps:
         if order.ran is RunState.PAUSED and order.is_to_run:
             await self._engine.pause_container(order.successor_id)
 
-    async def watch(self, successor_id: str, ran: RunState, on_up: Callable[[], None] = lambda: None) -> Good | Bad:
-        """Wait until it is known whether the successor is good; tell when it runs, and is healthy if it has a check."""
+    async def watch(
+        self,
+        successor_id: str,
+        ran: RunState,
+        on_up: Callable[[], None] = lambda: None,
+        *,
+        monitor: float | None = None,
+    ) -> Good | Bad:
+        """Wait until it is known whether the successor is good; tell when it runs, and is healthy if it has a check.
+
+        `monitor` is a window of its own, in seconds.
+        """
         if ran is RunState.RUNNING:
-            return await watch_successor(self._engine, successor_id, monitor=self._monitor, on_up=on_up)
+            window = self._monitor if monitor is None else monitor
+            return await watch_successor(self._engine, successor_id, monitor=window, on_up=on_up)
         on_up()
         return Good("it is not started" if ran is RunState.STOPPED else "it is paused, as before")
 
@@ -221,7 +232,11 @@ class Steps:
         return CutOver(self.stop_order(document), successor.id, code.ran, code.policy, not successor.was_started)
 
     async def watch_all(
-        self, watched: Sequence[tuple[str, RunState]], on_up: Callable[[], None] = lambda: None
+        self,
+        watched: Sequence[tuple[str, RunState]],
+        on_up: Callable[[], None] = lambda: None,
+        *,
+        monitor: float | None = None,
     ) -> tuple[int, Good | Bad]:
         """Watch successors at once. Return a bad one's index and verdict as soon as there is one, else the first's.
 
@@ -239,7 +254,7 @@ class Steps:
         async def watch(index: int, successor: str, ran: RunState) -> None:
             nonlocal failure
             try:
-                verdicts[index] = await self.watch(successor, ran, lambda: is_up(index))
+                verdicts[index] = await self.watch(successor, ran, lambda: is_up(index), monitor=monitor)
             except EngineError as error:
                 failure = error
             if failure is not None or isinstance(verdicts[index], Bad):

@@ -67,6 +67,8 @@ class SelectionPolicy:
     """Of the platform whose image tells its age; empty is what runs."""
     use_compose_depends_on: bool = True
     own_id: str | None = None
+    updates_itself: bool = False
+    """Whether the updater's own container is watched as others are."""
     """Id of the container that the updater itself runs in, on this engine."""
 
 
@@ -245,9 +247,11 @@ class _Rules:
         return Reason(ReasonCode.OTHER_SCOPE, text)
 
     def _by_identity(self, container: ContainerSummary) -> Reason | None:
-        if container.id != self._policy.own_id:
+        if container.id != self._policy.own_id or self._policy.updates_itself:
             return None
-        return Reason(ReasonCode.ITSELF, "this is the updater itself; updating itself is not supported yet")
+        return Reason(
+            ReasonCode.ITSELF, "this is the updater itself, which is updated by a service, and not by one run"
+        )
 
 
 def _watched(container: ContainerSummary, policy: SelectionPolicy) -> Watched:
