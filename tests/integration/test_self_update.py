@@ -20,7 +20,7 @@ from tests.integration.test_image import socket_mount
 from tests.support.builders import a_digest
 from tests.support.docker_cli import DockerCli, DockerCliError
 from tests.support.testbed import TestBed
-from tests.support.updating import wait_until_well
+from tests.support.updating import login_file, wait_until_well
 from watchtower_async.engine.address import EngineAddress
 from watchtower_async.engine.client import connect_engine
 from watchtower_async.engine.spec import EngineFacts
@@ -221,3 +221,58 @@ async def test_helper_that_is_killed_while_the_new_updater_is_watched_goes_on(
     tower.wait_until(lambda _: bool(tower.docker.inspect(tower.name)["State"]["Running"]))
     tower.kill_helper()
     tower.assert_in_order(tower.new_image)
+
+
+@pytest.mark.parametrize("kind", ["good", "exits"])
+def test_service_updates_itself_and_keeps_what_it_was_started_with(
+    docker: DockerCli, testbed: TestBed, application_image: str, prefix: str, kind: str, tmp_path: Path
+) -> None:
+    """The whole way: the service finds a newer image of its own tag, and is the new one, or the old one, afterwards."""
+    image, name = f"{testbed.registry}/{prefix}/updater:latest", f"{prefix}-updater"
+
+    def published(tag: str, instructions: str) -> str:
+        directory = tmp_path / tag
+        directory.mkdir()
+        (directory / "Dockerfile").write_text(f"FROM {application_image}\n{instructions}\n")
+        docker.build(f"{prefix}-{tag}", directory)
+        found = docker.image_id(f"{prefix}-{tag}")
+        assert found is not None
+        docker.publish(image, found)
+        return found
+
+    old = published("v1", QUICK_CHECK)
+    docker("pull", image)
+    login_file(docker)
+    login = ("--volume", f"{docker.config_directory}:/docker:ro", "--env", "DOCKER_CONFIG=/docker")
+    kept = ("--volume", f"{name}-state:{STATE}", "--restart", "always", "--env", "MARK=kept")
+    arguments = ("--interval", "2", "--rollout-monitor", "1s", name)
+    docker.run(name, image, *arguments, options=(*socket_mount(testbed), *login, *kept))
+    try:
+        wait_until_well(docker, name)
+        new = published("v2", f"LABEL version=2\n{NEW_IMAGES[kind]}")
+        expected = new if kind == "good" else old
+        said = wait_until_it_is_over(docker, name, expected, is_good=kind == "good")
+        found = docker.inspect(name)
+        assert found["State"]["Running"], said
+        assert found["Image"] == expected, said
+        assert "MARK=kept" in found["Config"]["Env"]
+        wait_until_well(docker, name)
+    finally:
+        for left in docker("ps", "--all", "--quiet", "--filter", f"name=^{name}").split():
+            docker("rm", "--force", "--volumes", left)
+        docker("volume", "rm", "--force", f"{name}-state")
+
+
+def wait_until_it_is_over(docker: DockerCli, name: str, image: str, *, is_good: bool) -> str:
+    """Wait until the updater is alone on this image, having told of it where it was put back; return what it said."""
+    deadline = time.monotonic() + FINISHED_SECONDS
+    said = ""
+    while time.monotonic() < deadline:
+        with suppress(DockerCliError):
+            said = docker.both_outputs("logs", name)
+            names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{name}").split()
+            is_told = is_good or "is not tried again" in said
+            if is_told and names == [name] and docker.inspect(name)["Image"] == image:
+                break
+        time.sleep(0.3)
+    return said

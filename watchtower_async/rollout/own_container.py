@@ -1,4 +1,4 @@
-"""The updater's own container in a rollout: a helper replaces it, and whoever is up afterwards takes the word it leaves."""
+"""The updater's own container in a rollout: a helper replaces it, and whoever is up afterwards takes its word."""
 
 from __future__ import annotations
 
