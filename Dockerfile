@@ -4,10 +4,11 @@
 ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS builder
-# "ssh" for engines by ssh://, where its dependencies have wheels
-ARG EXTRAS=""
+# "notify" for notifications and `migrate` of compose files, "ssh" for engines by ssh://: where their dependencies have
+# wheels, which is not so for 32-bit ARM
+ARG EXTRAS="notify"
 WORKDIR /build
-COPY requirements.txt requirements-ssh.txt ./
+COPY requirements.txt requirements-notify.txt requirements-ssh.txt ./
 # pip stays in the builder: the environment that is copied below holds the dependencies and nothing else
 RUN python3 -m venv /build/tools \
     && python3 -m venv --without-pip /opt/watchtower-async \

@@ -53,13 +53,15 @@ find_python() {
 }
 
 # What an environment was made from: it is made anew when this changes.
-stamp_of() { # PYTHON FILE
-    "$1" - "$2" <<'PYTHON'
+stamp_of() { # PYTHON FILE…
+    local python=$1
+    shift
+    "$python" - "$@" <<'PYTHON'
 import hashlib
 import pathlib
 import sys
 
-content = pathlib.Path(sys.argv[1]).read_bytes()
+content = b"".join(pathlib.Path(name).read_bytes() for name in sys.argv[1:])
 print(sys.implementation.name, ".".join(map(str, sys.version_info[:3])), hashlib.sha256(content).hexdigest())
 PYTHON
 }
@@ -77,6 +79,12 @@ install_requirements() { # NAME FILE STAMP
     printf '%s\n' "$3" >"$VENV/.stamp-$1"
 }
 
+# What only some machines have wheels for; the rest works without it.
+install_extra() { # NAME WHAT-IS-MISSING-WITHOUT-IT
+    "$VENV/bin/python" -m pip install --quiet --require-hashes --only-binary=:all: -r "$ROOT/requirements-$1.txt" \
+        >/dev/null 2>&1 || note "This machine cannot install requirements-$1.txt: $2."
+}
+
 # The project itself is not built, so that no build tool has to be fetched: the environment gets the checkout on its path.
 link_project() {
     local site
@@ -89,13 +97,14 @@ link_project() {
 make_environment() { # run|dev
     local python run dev
     python=$(find_python) || return
-    run=$(stamp_of "$python" "$ROOT/requirements.txt") || return
+    run=$(stamp_of "$python" "$ROOT/requirements.txt" "$ROOT/requirements-notify.txt") || return
     dev=$(stamp_of "$python" "$ROOT/requirements-dev.txt") || return
     if ! has_stamp run "$run" || { [ -f "$VENV/.stamp-dev" ] && [ "$1" = dev ] && ! has_stamp dev "$dev"; }; then
         note "Making the environment .venv …"
         rm -rf "$VENV"
         quietly "Making .venv" "$python" -m venv "$VENV" || return
         install_requirements run "$ROOT/requirements.txt" "$run" || return
+        install_extra notify "notifications cannot be sent, and compose files not be migrated"
     fi
     if [ "$1" = dev ] && ! has_stamp dev "$dev"; then
         note "Adding the development tools to .venv …"
