@@ -196,7 +196,7 @@ class Stage:
 
 
 class MovingTag:
-    """A tag of the registry that goes to and fro between two images. The engine has both."""
+    """A tag of the registry that goes back and forth between two images. The engine has both."""
 
     def __init__(self, stage: Stage, name: str) -> None:
         self.reference = f"{stage.registry}/{stage.prefix}/{name}:latest"

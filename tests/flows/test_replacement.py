@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import pytest
@@ -368,7 +369,7 @@ async def test_removal_that_fails_at_the_end_does_not_undo_a_good_update() -> No
     assert len(leftovers(world.engine)) == 1
 
 
-async def replaced_with(world: World, **changes: bool) -> Outcome:
+async def replaced_with(world: World, **changes: Any) -> Outcome:
     """Run the replacement with another target than the plan's."""
     async with connected(world.engine) as client:
         replacer = await a_replacer(client)

@@ -55,7 +55,7 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 def an_updater(**fields: Any) -> dict[str, Any]:
     """Return an updater's container, inspected."""
     host = {
-        "Binds": [f"{SOCKET}:{SOCKET}", "/home/me/config.json:/config.json", "/etc/certs:/certs:rw,z"],
+        "Binds": [f"{SOCKET}:{SOCKET}", "/srv/me/config.json:/config.json", "/etc/certs:/certs:rw,z"],
         "Mounts": [{"Type": "bind", "Source": "/run/secrets/token", "Target": "/run/secrets/token"}],
         "PortBindings": {"8080/tcp": [{"HostPort": "8080"}]},
         "RestartPolicy": {"Name": "unless-stopped"},
@@ -142,7 +142,7 @@ def test_helper_may_write_to_its_state_only() -> None:
     volume = next(mount["Name"] for mount in an_updater()["Mounts"] if mount["Destination"] == STATE)
     assert host["Binds"] == [
         f"{SOCKET}:{SOCKET}",
-        "/home/me/config.json:/config.json:ro",
+        "/srv/me/config.json:/config.json:ro",
         "/etc/certs:/certs:z,ro",
         f"{volume}:{STATE}",
     ]

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 something failed or is refused, 2 updates available (`plan
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,10 @@ def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     word = line.command if program == "watchtower" and line.command in COMMANDS else None
     try:
         return _run_command(line, settings, environ, word)
+    except BrokenPipeError:
+        # Whoever read has seen enough: `plan | head`. What is still to be flushed must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except SettingsError as error:
         return _usage(program, error.problems)
     except WatchtowerError as error:
