@@ -6,26 +6,18 @@ Each text for the shell is said twice: a real shell runs it, and `SCRIPTS` tells
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
-from tests.support.docker_cli import DockerCli
-from tests.support.engine_lab import Lab, RealLab, SharedImages, SimulatedLab, eventually
+from tests.support.engine_lab import Lab, SimulatedLab, eventually
 from tests.support.engine_sim import Command, Fault, SimulatedEngine, connected
-from tests.support.testbed import TestBed
-from watchtower_async.engine.address import EngineAddress
-from watchtower_async.engine.client import connect_engine
 from watchtower_async.engine.exec import OUTPUT_BYTES, ExecResult
 from watchtower_async.errors import EngineConflictError, EngineUnavailableError, NoSuchObjectError
 
-ENGINES = [
-    *(pytest.param(version, marks=pytest.mark.looptime) for version in ("1.41", "1.51")),
-    pytest.param("real", marks=pytest.mark.engine),
-]
 DEADLINE = 0.4
 PATIENCE = 20.0
 
@@ -46,34 +38,6 @@ SCRIPTS: Mapping[str, Command] = {
     WRITES_A_LOT: Command(output=((1, "first\n" + "y\n" * 1_500_000 + "last\n"),)),
     "/bin/sleep 1476": Command(seconds=math.inf),
 }
-
-
-@pytest.fixture(scope="session")
-def shared_images(session_docker: DockerCli) -> SharedImages:
-    """Images that the tests on the real engine share."""
-    return SharedImages(session_docker)
-
-
-@pytest.fixture(params=ENGINES)
-async def lab(request: pytest.FixtureRequest) -> AsyncIterator[Lab]:
-    """A world on each engine."""
-    if request.param != "real":
-        engine = SimulatedEngine(api_version=request.param)
-        async with connected(engine) as client:
-            yield SimulatedLab(client, engine)
-        return
-    testbed: TestBed = request.getfixturevalue("testbed")
-    address = EngineAddress(url=testbed.engine, source="test", is_local=True)
-    async with connect_engine(address) as client:
-        lab = RealLab(
-            client,
-            docker=request.getfixturevalue("session_docker"),
-            testbed=testbed,
-            images=request.getfixturevalue("shared_images"),
-            prefix=request.getfixturevalue("prefix"),
-        )
-        yield lab
-        await lab.clean_up()
 
 
 async def an_app(lab: Lab, *, has_shell: bool = True) -> str:

@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import anyio
+
 from tests.support.engine_sim import Behaviour, SimulatedEngine, connected
 from tests.support.registry_world import Logins, a_client
 from tests.support.replacing import GOOD, a_replacer
 from tests.support.simulated_registry import Misbehave, SimulatedRegistry
 from tests.support.stored import a_store_in_memory
 from watchtower_async.assembly import Assembly, Policies, assemble
+from watchtower_async.credentials.credential import Credential
+from watchtower_async.credentials.store import StoreState
 from watchtower_async.engine.client import Engine
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.events import Announcer, Event, Listener
@@ -31,9 +35,30 @@ COMMON_POLICY = UpdatePolicy()
 
 
 class FreshLogins(Logins):
-    """Logins that are read afresh for each session."""
+    """Logins that are read afresh for each session, and watched by somebody where a test says so."""
 
     problem: str | None = None
+    is_watched: bool = False
+
+    def __init__(self, logins: Mapping[str, Credential] | None = None) -> None:
+        super().__init__(logins)
+        self.state = StoreState()
+        self._changes = 0
+        self._news = anyio.Event()
+
+    async def state_after(self, known: StoreState) -> StoreState:
+        """Wait for another state."""
+        while self.state == known:
+            await self._news.wait()
+        return self.state
+
+    def log_in(self, domain: str, login: Credential) -> None:
+        """Write another login down, which whoever watches notices."""
+        self.logins[domain] = login
+        self._changes += 1
+        self.state = StoreState(warnings=(f"change {self._changes}",))
+        self._news.set()
+        self._news = anyio.Event()
 
     async def reload(self) -> str | None:
         """Return what is wrong with the file."""
@@ -73,20 +98,39 @@ class Town:
         *,
         error: str | None = None,
         labels: Mapping[str, str] | None = None,
+        login: tuple[str, str] | None = None,
+        seconds: float = 0.0,
     ) -> str:
-        """Let the tag point to a version, for the registry and for the engine's pulls."""
+        """Let the tag point to a version, for the registry and for the engine's pulls, which take `seconds`.
+
+        With `login` the engine gets it only with this user and password, although the registry answers everybody.
+        """
         digest = self.registry.publish_image(repository, "1", f"{repository} {version}")
         name = f"{self.registry.address}/{repository}"
         config: dict[str, object] = {"Env": [f"VERSION={version}", f"REPOSITORY={repository}"]}
         if labels:
             config["Labels"] = labels
-        self.engine.offer(f"{name}:1", config=config, behaviour=behaviour, digest=digest, error=error)
+        self.engine.offer(
+            f"{name}:1", config=config, behaviour=behaviour, digest=digest, error=error, login=login, seconds=seconds
+        )
         return digest
 
-    async def outdated(self, name: str, repository: str, behaviour: Behaviour = GOOD) -> None:
-        """Run a container on version 1 and publish version 2."""
-        self.publish(repository, 1)
-        await self.engine.run(name, self.image(repository))
+    async def outdated(
+        self,
+        name: str,
+        repository: str,
+        behaviour: Behaviour = GOOD,
+        *,
+        old: Behaviour = GOOD,
+        labels: Mapping[str, str] | None = None,
+        **fields: object,
+    ) -> None:
+        """Run a container on version 1, which behaves like `old`, and publish version 2.
+
+        `labels` and `fields` are the container's.
+        """
+        self.publish(repository, 1, old)
+        await self.engine.run(name, self.image(repository), Labels=dict(labels or {}), **fields)
         self.publish(repository, 2, behaviour)
 
     def trouble(self, repository: str, misbehave: Misbehave) -> None:

@@ -41,6 +41,8 @@ JsonObject = dict[str, Any]
 
 NEWEST_KNOWN_API = (1, 51)
 """With a newer version fields that we know may be gone; engines keep answering older versions for years."""
+OLDEST_KNOWN_API = (1, 41)
+"""What somebody may ask for at least: the rules for re-creating a container know no older documents."""
 
 CALL_SECONDS = 60.0
 STOP_EXTRA_SECONDS = 30.0
@@ -69,12 +71,17 @@ class EngineInfo:
 
 
 @asynccontextmanager
-async def connect_engine(address: EngineAddress, *, call_timeout: float = CALL_SECONDS) -> AsyncIterator[Engine]:
-    """Connect and agree on an API version. `call_timeout` is in seconds. Raises EngineUnavailableError."""
+async def connect_engine(
+    address: EngineAddress, *, call_timeout: float = CALL_SECONDS, api_version: str = ""
+) -> AsyncIterator[Engine]:
+    """Connect and agree on an API version, or speak `api_version` where one is asked for, such as 1.44.
+
+    `call_timeout` is in seconds. Raises EngineUnavailableError, also where that version cannot be spoken.
+    """
     base = "http://engine" if address.url.startswith(("unix://", "ssh://")) else address.url
     async with _connector(address) as connector, Docker(url=base, connector=connector, api_version="v1.41") as docker:
         engine = Engine(docker=docker, name=address.url, info=_UNKNOWN, call_timeout=call_timeout)
-        await engine.negotiate()
+        await engine.negotiate(asked=api_version)
         yield engine
 
 
@@ -112,11 +119,11 @@ class Engine:
         self._docker = docker
         self._call_timeout = call_timeout
 
-    async def negotiate(self) -> None:
-        """Learn what the engine is, and use the newest API version that both know."""
+    async def negotiate(self, *, asked: str = "") -> None:
+        """Learn what the engine is, and use the newest API version that both know, or the one that is asked for."""
         answer = await self._object("version", "GET", "version", versioned=False)
-        self.info = read_version(answer, self.name)
-        self._docker.api_version = "v{}.{}".format(*self.info.api_version)
+        self.info = read_version(answer, self.name, asked=asked)
+        self._docker.api_version = f"v{_dotted(self.info.api_version)}"
 
     async def list_containers(self) -> list[JsonObject]:
         """Return all containers, also those that do not run."""
@@ -569,20 +576,40 @@ class Engine:
         return EngineUnavailableError(f"what answers at {self.name} does not speak the Docker API ({_words(verb)})")
 
 
-def read_version(answer: Mapping[str, Any], name: str) -> EngineInfo:
-    """Read `GET /version` and choose the API version. Raises EngineUnavailableError."""
+def read_version(answer: Mapping[str, Any], name: str, *, asked: str = "") -> EngineInfo:
+    """Read `GET /version` and choose the API version: what is asked for, else the newest that both sides know.
+
+    Raises EngineUnavailableError.
+    """
     newest = _parse_api_version(answer.get("ApiVersion"))
     if newest is None:
         raise EngineUnavailableError(f"what answers at {name} does not tell a Docker API version")
-    oldest = _parse_api_version(answer.get("MinAPIVersion")) or newest
+    oldest = min(_parse_api_version(answer.get("MinAPIVersion")) or newest, newest)
     components = answer.get("Components") or []
     return EngineInfo(
         version=str(answer.get("Version") or ""),
-        api_version=max(min(NEWEST_KNOWN_API, newest), min(oldest, newest)),
+        api_version=_asked_api(asked, name, oldest, newest) if asked else max(min(NEWEST_KNOWN_API, newest), oldest),
         os=str(answer.get("Os") or "linux"),
         architecture=str(answer.get("Arch") or ""),
         is_podman=any("podman" in str(part.get("Name", "")).lower() for part in components if isinstance(part, dict)),
     )
+
+
+def _asked_api(asked: str, name: str, oldest: tuple[int, int], newest: tuple[int, int]) -> tuple[int, int]:
+    """Return the version that somebody asks for. Raises EngineUnavailableError where a side does not speak it."""
+    version = _parse_api_version(asked)
+    low, high = max(oldest, OLDEST_KNOWN_API), min(newest, NEWEST_KNOWN_API)
+    if version is not None and low <= version <= high:
+        return version
+    spoken = f"name one from {_dotted(low)} to {_dotted(high)}, or " if low <= high else ""
+    raise EngineUnavailableError(
+        f"API version {asked} is asked for, which cannot be spoken with the engine at {name}: "
+        f"{spoken}leave --api-version (DOCKER_API_VERSION) out"
+    )
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return "{}.{}".format(*version)
 
 
 def _parse_api_version(text: object) -> tuple[int, int] | None:

@@ -16,13 +16,14 @@ from __future__ import annotations
 import os
 import platform
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Protocol
 
 import anyio
 
-from watchtower_async.engine.client import JsonObject
+from watchtower_async.engine.client import Engine, JsonObject
 
 LOOK_SECONDS = 5.0
 """How long a file system may take to answer: one in the network may not answer at all."""
@@ -63,6 +64,47 @@ class FreeSpace:
 
     free: int | None
     why_not: str = ""
+
+
+class Disk(Protocol):
+    """Where an engine keeps its images."""
+
+    async def reason_against_pull(self) -> str | None:
+        """Say why nothing is pulled now, None where nothing speaks against it. Raises EngineError."""
+
+
+class RoomForAll:
+    """A disk that nobody looks at."""
+
+    async def reason_against_pull(self) -> str | None:
+        """Let everything be pulled."""
+        return None
+
+
+class EngineDisk:
+    """The disk of one engine, as far as this process sees it.
+
+    How large an image is, is not known before its pull, so `min_free` has to leave room for one. Pulls that begin at
+    the same moment find the same space.
+    """
+
+    def __init__(self, *, engine: Engine, viewpoint: Viewpoint, min_free: int, tell: Callable[[str], None]) -> None:
+        """`min_free` is in bytes; with none the disk is not looked at. `tell` is told once where nobody can look."""
+        self._engine = engine
+        self._viewpoint = viewpoint
+        self._min_free = min_free
+        self._tell = tell
+        self._is_told = False
+
+    async def reason_against_pull(self) -> str | None:
+        """Say why nothing is pulled now. Raises EngineError."""
+        if self._min_free <= 0:
+            return None
+        found = await look_for_free_space(await self._engine.system_info(), self._viewpoint)
+        if found.free is None and not self._is_told:
+            self._is_told = True
+            self._tell(f"--min-free holds no pull back, as nobody knows how full the engine's disk is: {found.why_not}")
+        return may_pull(needed=None, free=found.free, min_free=self._min_free)
 
 
 def places_to_look(info: JsonObject, viewpoint: Viewpoint) -> Places:

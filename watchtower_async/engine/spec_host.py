@@ -169,7 +169,8 @@ def host_request(container: JsonObject, engine: EngineFacts, neighbourhood: Neig
         request.pop("LogConfig", None)
     request |= {key: value for key, value in parts.items() if not is_empty(value)}
     request |= relation_requests(container, neighbourhood)
-    return request | _where_empty_is_a_value(host)
+    request |= _where_empty_is_a_value(host)
+    return {key: value for key, value in request.items() if key not in engine.left_out}
 
 
 def _where_empty_is_a_value(host: JsonObject) -> JsonObject:

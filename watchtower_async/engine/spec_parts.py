@@ -35,6 +35,8 @@ class EngineFacts:
     """`Name` of `GET /info`; containers with the host's network get it when they ask for no host name."""
     platform: str = ""
     """`os/arch[/variant]` of the machine, empty when unknown."""
+    left_out: frozenset[str] = frozenset()
+    """Fields of `HostConfig` that no new container gets, whatever its predecessor has."""
 
 
 def is_empty(value: object) -> bool:

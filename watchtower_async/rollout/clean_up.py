@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from watchtower_async.engine.client import Engine
+from watchtower_async.engine.inventory import read_image
 from watchtower_async.errors import EngineError
 
 
@@ -17,7 +18,7 @@ async def remove_unused(engine: Engine, images: Mapping[str, str]) -> dict[str, 
     for identity, name in images.items():
         try:
             image = await engine.inspect_image(identity)
-            if image.get("RepoTags"):
+            if read_image(image).repo_tags:
                 continue  # somebody tagged it, so somebody wants it
             await engine.remove_image(identity)
         except EngineError:
