@@ -27,6 +27,7 @@ from watchtower_async.credentials.survey import DirectorySurvey
 from watchtower_async.credentials.watcher import CredentialWatcher
 from watchtower_async.engine.address import EngineAddress
 from watchtower_async.engine.client import Engine
+from watchtower_async.engine.disk import EngineDisk, Viewpoint, this_machine
 from watchtower_async.engine.identity import read_traces, runs_in_container
 from watchtower_async.engine.inventory import take_inventory
 from watchtower_async.engine.spec_parts import labels_of
@@ -236,23 +237,24 @@ class App:
     ) -> int:
         exit_code = EXIT_DONE
         schedule = self._settings.schedule
-        async with anyio.create_task_group() as root:
+        # The receiver outlives the group, so that a second signal does not cut the orderly end short.
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with anyio.create_task_group() as root:
 
-            async def run_once() -> None:
-                nonlocal exit_code
-                status.is_ready = True
-                report = await service.run_session()
-                exit_code = EXIT_FAILED if schedule.exit_code and not report.is_good else EXIT_DONE
-                root.cancel_scope.cancel()
+                async def run_once() -> None:
+                    nonlocal exit_code
+                    status.is_ready = True
+                    report = await service.run_session()
+                    exit_code = EXIT_FAILED if schedule.exit_code and not report.is_good else EXIT_DONE
+                    root.cancel_scope.cancel()
 
-            async def run_for_ever() -> None:
-                root.start_soon(service.tell_news, name="credential news")
-                await root.start(watcher.run, name="credential watcher")
-                root.start_soon(connected.rollouts.serve, name="rollouts")
-                await service.run()
+                async def run_for_ever() -> None:
+                    root.start_soon(service.tell_news, name="credential news")
+                    await root.start(watcher.run, name="credential watcher")
+                    root.start_soon(connected.rollouts.serve, name="rollouts")
+                    await service.run()
 
-            root.start_soon(run_once if schedule.run_once else run_for_ever, name="sessions")
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                root.start_soon(run_once if schedule.run_once else run_for_ever, name="sessions")
                 async for number in signals:
                     self._log.info("updater.stopped", signal=signal.Signals(number).name)
                     # Docker kills after ten seconds. Until then every container that is down must be up again.
@@ -306,6 +308,7 @@ class App:
                 stop_timeout=int(given.update.stop_timeout.total_seconds()),
             ),
             haste=self._haste,
+            disk=self._disk(reached, announcer),
         )
         own = (
             None if reached.own_id is None or given.schedule.run_once else self._own_container(reached, reached.own_id)
@@ -322,9 +325,25 @@ class App:
                 session=SessionPolicy(monitor_only=given.update.monitor_only),
                 update=policy_from(given.rollout),
                 cleanup=given.update.cleanup,
+                use_compose_depends_on=given.update.use_compose_depends_on,
             ),
             announcer=announcer,
             own=own,
+        )
+
+    def _disk(self, reached: Reached, announcer: Announcer) -> EngineDisk:
+        host_name, kernel = this_machine()
+        return EngineDisk(
+            engine=reached.engine,
+            viewpoint=Viewpoint(
+                has_socket_here=reached.address.socket_path is not None,
+                is_own_engine=reached.own_id is not None,
+                mountinfo=read_traces().mountinfo,
+                host_name=host_name,
+                kernel=kernel,
+            ),
+            min_free=self._settings.update.min_free,
+            tell=lambda problem: announcer.announce(Degraded(problem)),
         )
 
     def _own_container(self, reached: Reached, own_id: str) -> OwnContainer:
@@ -337,7 +356,16 @@ class App:
         }
         if given.engine.host:
             options["--host"] = given.engine.host
+        if given.engine.cert_path is not None:
+            options["--cert-path"] = str(given.engine.cert_path)
+        if given.engine.api_version:
+            options["--api-version"] = given.engine.api_version
+        options["--cpu-copy-mode"] = str(given.update.cpu_copy_mode)
         words = [word for pair in options.items() for word in pair]
+        if given.engine.tls_verify:
+            words.append("--tlsverify")
+        if given.update.disable_memory_swappiness:
+            words.append("--disable-memory-swappiness")
         return OwnContainer(
             engine=reached.engine,
             container_id=own_id,

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from watchtower_async.engine.client import Engine
-from watchtower_async.engine.inventory import Inventory
 from watchtower_async.events import Announcer, Degraded, ImageRemoved
 from watchtower_async.narration import Narrator
+from watchtower_async.repairs import Repairs
 from watchtower_async.rollout.clean_up import remove_unused
 from watchtower_async.rollout.course import Course, Progress
 from watchtower_async.rollout.drawing import RolloutDrawing
 from watchtower_async.rollout.hooks import HookRunner
+from watchtower_async.rollout.logins import Credentials as RunnerCredentials
 from watchtower_async.rollout.outcome import OutcomeKind
 from watchtower_async.rollout.own_container import OwnContainer
 from watchtower_async.rollout.policy import UpdatePolicy
-from watchtower_async.rollout.recovery import RecoveryReport, recover
 from watchtower_async.rollout.replacement import Replacer
 from watchtower_async.rollout.rollouts import Rollouts
-from watchtower_async.rollout.runner import Credentials as RunnerCredentials
-from watchtower_async.rollout.runner import EngineRunner, Listeners
-from watchtower_async.rollout.self_update import not_left_to_helpers
+from watchtower_async.rollout.runner import Aftercare, EngineRunner, Listeners
 from watchtower_async.session import Credentials as SessionCredentials
 from watchtower_async.session import Session, SessionPolicy
 from watchtower_async.state.store import StateStore
@@ -39,6 +38,7 @@ class Policies:
     session: SessionPolicy
     update: UpdatePolicy
     cleanup: bool
+    use_compose_depends_on: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,11 @@ def assemble(
     def complain(problem: str) -> None:
         announcer.announce(Degraded(problem))
 
-    async def recover_here(inventory: Inventory, only_report: bool) -> tuple[RecoveryReport, ...]:
-        return await recover(
-            replacer=replacer,
-            containers=not_left_to_helpers(inventory.containers, own_id),
-            dry_run=only_report,
-            on_wait=complain,
-        )
+    async def close(course: Course, progress: Progress) -> None:
+        if policies.cleanup:
+            await clean_up(engine, announcer, course, progress, spare=rollouts.images_needed)
 
+    repairs = Repairs(replacer=replacer, narrator=narrator, announcer=announcer, own_id=own_id, on_wait=complain)
     rollouts = Rollouts(
         runner=EngineRunner(
             replacer=replacer,
@@ -84,13 +81,15 @@ def assemble(
             listeners=Listeners(
                 on_side_effect=narrator.tell_side_effect,
                 on_hook=narrator.tell_hook,
+                on_wait=complain,
                 on_condemned=narrator.condemn,
             ),
+            aftercare=Aftercare(recover=repairs.recover_now, is_condemned=narrator.is_condemned),
             own=own,
         ),
         store=state,
         narrate=narrator.tell,
-        on_over=_Closing(engine, announcer, cleanup=policies.cleanup),
+        on_over=close,
         tell=complain,
     )
 
@@ -108,8 +107,10 @@ def assemble(
             policy=policies.update,
             stop_timeout=replacer.settings.stop_timeout,
             own_id=own_id,
+            use_compose=policies.use_compose_depends_on,
         ),
-        recover=recover_here,
+        recover=repairs.recover,
+        hooks=hooks,
         take_word=take_word,
         credentials=credentials,
         memory=state,
@@ -120,23 +121,17 @@ def assemble(
     return Assembly(session, rollouts)
 
 
-class _Closing:
-    """Cleans up when a rollout is over, and nothing of it will be rolled back any more."""
-
-    def __init__(self, engine: Engine, announcer: Announcer, *, cleanup: bool) -> None:
-        self._engine = engine
-        self._announcer = announcer
-        self._cleanup = cleanup
-
-    async def __call__(self, course: Course, progress: Progress) -> None:
-        if not self._cleanup:
-            return
-        groups = progress.groups
-        left: dict[str, str] = {}
-        for planned in course.groups:
-            found = groups.get(planned.key)
-            if found is None or found.outcome is None or found.outcome.kind is not OutcomeKind.UPDATED:
-                continue
-            left |= {member.image_id: member.aim.image for member in planned.group.updated if member.aim is not None}
-        for identity, name in (await remove_unused(self._engine, left)).items():
-            self._announcer.announce(ImageRemoved(identity, name))
+async def clean_up(
+    engine: Engine, announcer: Announcer, course: Course, progress: Progress, *, spare: Collection[str]
+) -> None:
+    """Remove the old images of what a rollout has updated, except those to spare. Nothing of it goes back any more."""
+    groups = progress.groups
+    left: dict[str, str] = {}
+    for planned in course.groups:
+        found = groups.get(planned.key)
+        if found is None or found.outcome is None or found.outcome.kind is not OutcomeKind.UPDATED:
+            continue
+        left |= {member.image_id: member.aim.image for member in planned.group.updated if member.aim is not None}
+    unneeded = {identity: name for identity, name in left.items() if identity not in spare}
+    for identity, name in (await remove_unused(engine, unneeded)).items():
+        announcer.announce(ImageRemoved(identity, name))

@@ -14,11 +14,13 @@ from watchtower_async.credentials.store import ConfigDirectory, CredentialStore,
 from watchtower_async.engine.address import EngineAddress, resolve_address
 from watchtower_async.engine.client import Engine, connect_engine
 from watchtower_async.engine.identity import SelfContainer, find_self, runs_in_container
+from watchtower_async.engine.limits_left_out import limits_left_out
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.events import Announcer, Degraded
 from watchtower_async.registry.client import RegistryClient
+from watchtower_async.registry.encryption import encryption
 from watchtower_async.registry.transport import UNHEARD, RegistryListener
-from watchtower_async.settings import Settings
+from watchtower_async.settings import Settings, UpdateSettings
 from watchtower_async.updates.cooldown import FirstSeen
 from watchtower_async.updates.planner import Planner
 from watchtower_async.updates.scanner import Scanner
@@ -69,6 +71,7 @@ class Connection:
         """Open what needs no engine. Reads and asks nothing yet. `listener` hears how registries answer."""
         given = self._settings.registry
         location = find_config_directory(setting=given.config_directory, environ=self._environ)
+        encrypted = encryption(tls_skip=given.tls_skip, tls_min_version=given.tls_min_version)
         login, login_problem = read_repo_login(given.repo_user, given.repo_password, given.repo_registries)
         async with HelperRunner(environ=self._environ) as helpers:
             store = CredentialStore(
@@ -81,7 +84,9 @@ class Connection:
             async with RegistryClient(
                 credentials=store,
                 user_agent=f"watchtower_async/{__version__}",
-                insecure_hosts=frozenset(self._settings.registry.insecure_registries),
+                insecure_hosts=frozenset(given.insecure_registries),
+                ssl_context=encrypted.usual,
+                unverified_context=encrypted.unverified,
                 listener=listener,
             ) as registries:
                 yield Opened(location, login, login_problem, helpers, store, registries, announcer)
@@ -95,14 +100,14 @@ class Connection:
         inside = runs_in_container()
         address = resolve_address(
             host=self._settings.engine.host,
-            environ=self._environ,
+            environ=self._settings.engine.environment(self._environ),
             inside_container=inside,
             config_dir=self._settings.registry.config_directory,
         )
-        async with connect_engine(address) as engine:
+        async with connect_engine(address, api_version=self._settings.engine.api_version) as engine:
             own = await find_self(engine) if inside else None
             own_id = own.id if own else None
-            facts = await _engine_facts(engine)
+            facts = await _engine_facts(engine, self._settings.update)
             is_shared = shares_loopback(address=address, inside_container=inside, own=own)
             scanner = Scanner(
                 registries=opened.registries,
@@ -159,11 +164,16 @@ def shares_loopback(*, address: EngineAddress, inside_container: bool, own: Self
     return own is not None and own.host_network
 
 
-async def _engine_facts(engine: Engine) -> EngineFacts:
+async def _engine_facts(engine: Engine, update: UpdateSettings) -> EngineFacts:
     info = await engine.system_info()
     return EngineFacts(
         api_version=engine.info.api_version,
         is_podman=engine.info.is_podman,
         host_name=str(info.get("Name", "")),
         platform=f"{engine.info.os}/{engine.info.architecture}",
+        left_out=limits_left_out(
+            is_podman=engine.info.is_podman,
+            cpu_copy_mode=update.cpu_copy_mode,
+            without_swappiness=update.disable_memory_swappiness,
+        ),
     )

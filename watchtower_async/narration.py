@@ -20,11 +20,11 @@ from watchtower_async.events import (
 )
 from watchtower_async.images.digest import parse_digest
 from watchtower_async.images.reference import parse_reference
-from watchtower_async.rollout.course import Course, Phase
+from watchtower_async.rollout.course import FINAL, Course, Phase
 from watchtower_async.rollout.course_events import Announcement, GroupMoved, LimitExceeded, StateChanged
 from watchtower_async.rollout.groups import Member
 from watchtower_async.rollout.hook_plan import HookResult
-from watchtower_async.rollout.outcome import Outcome
+from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.runner import SideEffect
 from watchtower_async.state.contents import QuarantineEntry
 from watchtower_async.updates.plan import Action, PlanItem
@@ -33,6 +33,10 @@ from watchtower_async.updates.reason import Reason, ReasonCode
 
 class Quarantine(Protocol):
     """Keeps what failed, over restarts where it can."""
+
+    @property
+    def quarantined(self) -> tuple[QuarantineEntry, ...]:
+        """Return the entries, of all hosts."""
 
     async def add_to_quarantine(self, entry: QuarantineEntry) -> None:
         """Keep an entry, in place of an older one for the same container."""
@@ -50,8 +54,11 @@ class Narrator:
         self._started: dict[str, float] = {}
 
     def know(self, items: Iterable[PlanItem]) -> None:
-        """Remember what the latest plan says about containers, as it knows more of them than a rollout does."""
-        self._items = {item.container_id: item for item in items}
+        """Remember what a plan says about what it updates, as it knows more of that than a rollout does.
+
+        A later plan does not replace it: it says of the same containers that they are in the hands of a rollout.
+        """
+        self._items |= {item.container_id: item for item in items if item.action is Action.UPDATE}
 
     def tell(self, course: Course, announcement: Announcement) -> None:
         """Announce what a rollout says."""
@@ -62,6 +69,8 @@ class Narrator:
                 self._announcer.announce(
                     RolloutStateChanged(course.id, course.name, str(announcement.state), announcement.reason)
                 )
+                if announcement.state in FINAL:
+                    self._forget(course)
             case LimitExceeded():
                 self._announcer.announce(
                     RolloutLimitExceeded(
@@ -82,21 +91,27 @@ class Narrator:
         )
 
     async def condemn(self, member: Member, outcome: Outcome) -> None:
-        """Put the image that failed in a container into quarantine."""
-        item = self._item(member)
-        if item.published is None:
-            return
+        """Put the image that failed in a container into quarantine; tell it when the container is back."""
+        assert member.aim is not None
         entry = QuarantineEntry(
             host=self._host,
-            container=item.name,
-            image=item.image,
-            digest=item.published,
+            container=member.name,
+            image=self._item(member).image,
+            digest=parse_digest(member.aim.digest),
             since=datetime.now(UTC),
             reason=outcome.reason,
             detail=outcome.detail,
         )
         await self._quarantine.add_to_quarantine(entry)
-        self._announcer.announce(ImageQuarantined(entry))
+        if outcome.kind is OutcomeKind.ROLLED_BACK:
+            self._announcer.announce(ImageQuarantined(entry))
+
+    def is_condemned(self, member: Member) -> bool:
+        """Say whether the image that a container is to move to is in quarantine for it."""
+        return member.aim is not None and any(
+            (entry.host, entry.container, str(entry.digest)) == (self._host, member.name, member.aim.digest)
+            for entry in self._quarantine.quarantined
+        )
 
     def _tell_moved(self, course: Course, moved: GroupMoved) -> None:
         updated = course.planned(moved.key).group.updated
@@ -117,6 +132,12 @@ class Narrator:
                     duration=anyio.current_time() - started,
                 )
             )
+
+    def _forget(self, course: Course) -> None:
+        for planned in course.groups:
+            for member in planned.group.members:
+                self._items.pop(member.container_id, None)
+                self._started.pop(member.container_id, None)
 
     def _item(self, member: Member) -> PlanItem:
         return self._items.get(member.container_id) or _item_of(member)

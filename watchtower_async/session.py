@@ -9,32 +9,33 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from watchtower_async.engine.client import Engine
-from watchtower_async.engine.inventory import Inventory, take_inventory
-from watchtower_async.errors import EngineError, EngineUnavailableError, InvalidReferenceError
+from watchtower_async.engine.each import each
+from watchtower_async.engine.inventory import ContainerSummary, Inventory, take_inventory
+from watchtower_async.errors import EngineError, EngineUnavailableError
 from watchtower_async.events import (
     Announcer,
     ContainerJudged,
     Degraded,
     QuarantineLifted,
-    ReplacementRecovered,
+    ReplacementFinished,
     SessionFailed,
     SessionFinished,
     SessionStarted,
 )
-from watchtower_async.images.reference import Reference, parse_reference
+from watchtower_async.images.reference import Reference
 from watchtower_async.narration import Narrator
 from watchtower_async.rollout.coordinator import ENGINE_GONE
 from watchtower_async.rollout.course import Course, Progress
 from watchtower_async.rollout.drawing import Drawn
-from watchtower_async.rollout.groups import Aim, Member, Role
+from watchtower_async.rollout.hook_plan import HookResult
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.recovery import RecoveryReport, has_leftovers
 from watchtower_async.rollout.rollouts import Hold
-from watchtower_async.rollout.steps import FailedImage
 from watchtower_async.state.contents import QuarantineEntry, Sighting
 from watchtower_async.updates.agenda import SCHEDULE_LABEL
 from watchtower_async.updates.plan import Action, PlanItem, UpdatePlan
@@ -43,6 +44,8 @@ from watchtower_async.updates.reason import Reason, ReasonCode
 
 _REFUSALS = frozenset({ReasonCode.UNAUTHORIZED, ReasonCode.DENIED, ReasonCode.CREDENTIALS})
 """What another credential may put right."""
+_IN_BETWEEN = frozenset({ReasonCode.NOT_RUNNING, ReasonCode.UNFINISHED})
+"""How a container may look while it is replaced."""
 
 
 class Credentials(Protocol):
@@ -78,11 +81,27 @@ class Rolling(Protocol):
         """Carry out what was taken up, and return when all of it is over or rests."""
 
 
+class CheckHooks(Protocol):
+    """Runs what containers want to be run around a check."""
+
+    @property
+    def is_enabled(self) -> bool:
+        """Say whether hooks run at all."""
+
+    async def before_check(self, container: ContainerSummary) -> HookResult | None:
+        """Run the pre-check hook; None where there is none. Its end changes nothing."""
+
+    async def after_check(self, container: ContainerSummary) -> HookResult | None:
+        """Run the post-check hook in what now runs under the container's name."""
+
+
 class Drawing(Protocol):
     """Makes rollouts from a plan."""
 
-    async def draw(self, session: str, plan: UpdatePlan, inventory: Inventory) -> Drawn:
-        """Return the rollouts, and what is in none of them. Raises EngineUnavailableError."""
+    async def draw(
+        self, session: str, plan: UpdatePlan, inventory: Inventory, *, held: Mapping[str, str] | None = None
+    ) -> Drawn:
+        """Return the rollouts, and what is in none of them; `held` are in the hands of others. Raises EngineError."""
 
 
 class Memory(Protocol):
@@ -147,7 +166,7 @@ class SessionReport:
 
 
 Recover = Callable[[Inventory, bool], Awaitable[tuple[RecoveryReport, ...]]]
-"""Recovers what interrupted replacements left over in this inventory; with True it only reports."""
+"""Recovers what interrupted replacements left over in this inventory, and tells it; with True it only reports."""
 
 
 async def nothing_to_learn() -> None:
@@ -170,9 +189,11 @@ class Session:
         policy: SessionPolicy,
         narrator: Narrator,
         announcer: Announcer,
+        hooks: CheckHooks,
         take_word: Callable[[], Awaitable[None]] = nothing_to_learn,
     ) -> None:
         """`take_word` learns how the replacement of our own container ended, once and before anything else."""
+        self._hooks = hooks
         self._take_word = take_word
         self._engine = engine
         self._planner = planner
@@ -262,6 +283,7 @@ class Session:
         if not self._is_open:
             await self.open()
             await self._rollouts.finish_wanted()
+        await self._run_hooks(self._hooks.before_check)
         plan, inventory = await self._plan(only_report=self._policy.monitor_only, focus=focus)
         outdated = _outdated(plan, self._rollouts.holds())
         if outdated and hold is None and not self._policy.monitor_only:
@@ -275,18 +297,34 @@ class Session:
             self._announcer.announce(ContainerJudged(item))
         await self._memory.note_sightings(plan.sightings)
         await self._lift_what_is_over(plan)
-        outcomes, failure = await self._carry_out(session, plan, inventory, begun)
-        return SessionReport(session=session, plan=plan, outcomes=outcomes, failure=failure)
+        report = await self._carry_out(session, plan, inventory, begun)
+        with suppress(EngineError):  # what the session did is not undone by that
+            await self._run_hooks(self._hooks.after_check)
+        return report
+
+    async def _run_hooks(self, hook: Callable[[ContainerSummary], Awaitable[HookResult | None]]) -> None:
+        """Run the hooks of all watched containers, at once: one that hangs costs the others nothing."""
+        if not self._hooks.is_enabled:
+            return
+
+        async def run(container: ContainerSummary) -> None:
+            result = await hook(container)
+            if result is not None:
+                self._narrator.tell_hook(result)
+
+        await each(self._planner.watched(await take_inventory(self._engine)), run)
 
     async def _carry_out(
         self, session: str, plan: UpdatePlan, inventory: Inventory, begun: Callable[[], None]
-    ) -> tuple[tuple[tuple[PlanItem, Outcome], ...], str | None]:
+    ) -> SessionReport:
         """Carry the plan out. When the engine goes away, the rest is not begun."""
         if not plan.updates:
             begun()
-            return (), None
-        drawn = await self._drawing.draw(session, plan, inventory)
+            return SessionReport(session=session, plan=plan)
+        held = {name: hold.reason for name, hold in self._rollouts.holds().items() if hold.is_replaced}
+        drawn = await self._drawing.draw(session, plan, inventory, held=held)
         self._complain(drawn.problems)
+        self._tell_left_out(plan, drawn)
         progresses = await self._rollouts.carry_out(drawn.courses, on_begun=begun)
         found = {item.name: Outcome(OutcomeKind.FAILED, item.reason) for item in drawn.left_out}
         for course in drawn.courses:
@@ -294,7 +332,13 @@ class Session:
         reasons = (progress.reason for progress in progresses.values())
         failure = next((reason for reason in reasons if reason.startswith(ENGINE_GONE)), None)
         unknown = Outcome(OutcomeKind.SKIPPED, "it is in no rollout any more")
-        return tuple((item, found.get(item.name, unknown)) for item in plan.updates), failure
+        return SessionReport(
+            session=session,
+            plan=plan,
+            outcomes=tuple((item, found.get(item.name, unknown)) for item in plan.updates),
+            restarted=sum(_count_restarted(course, progresses[course.id]) for course in drawn.courses),
+            failure=failure,
+        )
 
     async def _plan(self, *, only_report: bool, focus: Focus | None = None) -> tuple[UpdatePlan, Inventory]:
         problem = await self._credentials.reload()
@@ -321,10 +365,6 @@ class Session:
         if has_leftovers(inventory.containers) and not self._rollouts.is_at_work:
             repairs = await self._recover(inventory, only_report)
             inventory = await take_inventory(self._engine)
-        for repair in repairs:
-            self._announcer.announce(ReplacementRecovered(repair.name, repair.text, repair.is_lost))
-            for failed in repair.failed:
-                await self._condemn(failed, inventory, repair.text)
         self._schedules = {item.name: item.labels.get(SCHEDULE_LABEL) for item in inventory.containers}
         return inventory, repairs
 
@@ -337,28 +377,20 @@ class Session:
                 await self._memory.lift_quarantine(entry.container, host=entry.host)
                 self._announcer.announce(QuarantineLifted(entry, why))
 
-    async def _condemn(self, failed: FailedImage, inventory: Inventory, why: str) -> None:
-        """Put an image into quarantine that recovery took back, where it is known under which digest it was pulled."""
-        image = inventory.images.get(failed.image_id)
-        try:
-            reference = parse_reference(failed.image)
-        except InvalidReferenceError:
-            return
-        texts = () if image is None else image.repo_digests
-        names = (f"{reference.familiar_name}@", f"{reference.repository}@")
-        digests = [text.rpartition("@")[2] for text in texts if text.startswith(names)]
-        if digests:
-            aim = Aim(failed.image, digests[0])
-            await self._narrator.condemn(
-                Member("", failed.container, Role.UPDATE, aim=aim), Outcome(OutcomeKind.ROLLED_BACK, why)
-            )
-
     def _complain(self, problems: Iterable[str]) -> None:
         """Tell what is wrong with labels, once."""
         for problem in problems:
             if problem not in self._complaints:
                 self._complaints.add(problem)
                 self._announcer.announce(Degraded(problem))
+
+    def _tell_left_out(self, plan: UpdatePlan, drawn: Drawn) -> None:
+        """Tell what is in no rollout: its update has ended before it began."""
+        reasons = {item.name: item.reason for item in drawn.left_out}
+        for item in plan.updates:
+            if item.name in reasons:
+                end = ReplacementFinished(item, str(OutcomeKind.FAILED), reasons[item.name], detail=(), duration=0.0)
+                self._announcer.announce(end)
 
     def _entries(self) -> list[QuarantineEntry]:
         return [entry for entry in self._memory.quarantined if entry.host == self._engine.name]
@@ -399,16 +431,30 @@ def _held_back(plan: UpdatePlan, reason: Reason) -> UpdatePlan:
 
 
 def _with_holds(plan: UpdatePlan, holds: Mapping[str, Hold]) -> UpdatePlan:
-    """Leave to a rollout what it has."""
+    """Leave to a rollout what it has, and what looks odd because of it."""
     if not holds:
         return plan
     items = (
         replace(item, action=Action.LEAVE, reason=Reason(ReasonCode.IN_ROLLOUT, holds[item.name].reason))
-        if item.action is Action.UPDATE and item.name in holds
+        if item.name in holds and (item.action is Action.UPDATE or item.reason.code in _IN_BETWEEN)
         else item
         for item in plan.items
     )
     return replace(plan, items=tuple(items))
+
+
+def _count_restarted(course: Course, progress: Progress) -> int:
+    """Count what was restarted or created anew for others, where these have come up."""
+    groups, count = progress.groups, 0
+    for planned in course.groups:
+        found = groups.get(planned.key)
+        if found is None:
+            continue
+        if found.outcome is not None and found.outcome.kind is OutcomeKind.UPDATED:
+            count += len(planned.group.create_order) - len(planned.group.updated)
+        if found.up_at is not None:
+            count += len(planned.group.restart_order)
+    return count
 
 
 def _outcomes_of(course: Course, progress: Progress) -> dict[str, Outcome]:

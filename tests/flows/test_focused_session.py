@@ -23,6 +23,7 @@ from watchtower_async.rollout.coordinator import Clock, Prepared, RolledBack, Ru
 from watchtower_async.rollout.course import Course, PlannedGroup, Progress
 from watchtower_async.rollout.course_events import GroupFound, GroupPrepared, GroupSettled
 from watchtower_async.rollout.drawing import RolloutDrawing
+from watchtower_async.rollout.hooks import HookRunner
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.policy import UpdatePolicy
 from watchtower_async.rollout.recovery import RecoveryReport
@@ -104,6 +105,7 @@ class World:
             policy=SessionPolicy(monitor_only=False),
             narrator=narrator,
             announcer=Announcer(),
+            hooks=HookRunner(engine=engine, enabled=False),
         )
 
 

@@ -9,6 +9,7 @@ import anyio
 
 from tests.support.engine_sim import Behaviour, SimulatedEngine
 from watchtower_async.engine.client import Engine
+from watchtower_async.engine.disk import Disk
 from watchtower_async.engine.inventory import read_container
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.engine.temporary_name import parse_temporary_name
@@ -72,7 +73,9 @@ async def a_world(
     return World(engine, digest, web.id, web.image_id, policy)
 
 
-async def a_replacer(client: Engine, *, owner: str = OWNER, haste: anyio.Event | None = None) -> Replacer:
+async def a_replacer(
+    client: Engine, *, owner: str = OWNER, haste: anyio.Event | None = None, disk: Disk | None = None
+) -> Replacer:
     """Return what the application would make for this engine."""
     info = await client.system_info()
     facts = EngineFacts(
@@ -81,7 +84,7 @@ async def a_replacer(client: Engine, *, owner: str = OWNER, haste: anyio.Event |
         platform=f"{client.info.os}/{client.info.architecture}",
     )
     settings = ReplacementSettings(monitor=MONITOR, stop_timeout=STOP)
-    return Replacer(engine=client, owner=owner, facts=facts, settings=settings, haste=haste)
+    return Replacer(engine=client, owner=owner, facts=facts, settings=settings, haste=haste, disk=disk)
 
 
 async def recover_all(client: Engine, *, owner: str = OWNER, dry_run: bool = False) -> tuple[RecoveryReport, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 
@@ -123,7 +124,7 @@ class Town:
         *,
         old: Behaviour = GOOD,
         labels: Mapping[str, str] | None = None,
-        **fields: object,
+        **fields: Any,
     ) -> None:
         """Run a container on version 1, which behaves like `old`, and publish version 2.
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.small_engine import SmallEngine
+from watchtower_async.engine.client import JsonObject
 from watchtower_async.engine.disk import (
+    EngineDisk,
     FreeSpace,
     Places,
     Viewpoint,
@@ -141,3 +144,29 @@ def test_reason_says_what_there_is_what_it_takes_and_what_helps() -> None:
 def test_number_of_bytes_for_people(number: int, text: str) -> None:
     """Three digits are enough."""
     assert text == in_units(number)
+
+
+class InfoEngine(SmallEngine):
+    """Tells about itself what a test says."""
+
+    def __init__(self, info: JsonObject) -> None:
+        super().__init__()
+        self.about = info
+
+    async def system_info(self) -> JsonObject:
+        """Return it."""
+        return self.about
+
+
+@pytest.mark.parametrize(("min_free", "is_refused"), [(0, False), (1, False), (10**18, True)])
+async def test_engine_disk_refuses_a_pull_below_the_limit(tmp_path: Path, min_free: int, is_refused: bool) -> None:
+    """The file system of this machine has more than a byte free, and less than an exabyte."""
+    host_name, kernel = this_machine()
+    engine = InfoEngine({"DockerRootDir": str(tmp_path), "Name": host_name, "KernelVersion": kernel})
+    viewpoint = a_viewpoint(host_name=host_name, kernel=kernel)
+    told: list[str] = []
+    disk = EngineDisk(engine=engine, viewpoint=viewpoint, min_free=min_free, tell=told.append)
+    reason = await disk.reason_against_pull()
+    assert is_refused is (reason is not None)
+    assert reason is None or "--min-free asks for 1e+06 TB" in reason
+    assert told == []

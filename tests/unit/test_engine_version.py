@@ -4,13 +4,21 @@ from typing import Any
 
 import pytest
 
-from watchtower_async.engine.client import NEWEST_KNOWN_API, EngineInfo, error_for, read_version, split_name
+from watchtower_async.engine.client import (
+    NEWEST_KNOWN_API,
+    OLDEST_KNOWN_API,
+    EngineInfo,
+    error_for,
+    read_version,
+    split_name,
+)
 from watchtower_async.errors import (
     EngineConflictError,
     EngineError,
     EngineUnavailableError,
     NoSuchObjectError,
 )
+from watchtower_async.settings import declared_options
 
 ENGINE = {"Version": "28.5.1", "ApiVersion": "1.51", "MinAPIVersion": "1.24", "Os": "linux", "Arch": "arm64"}
 
@@ -38,6 +46,37 @@ def test_newest_version_that_both_know_is_chosen(newest: str, oldest: str | None
     """Versions are numbers, not texts; an engine that is too new is spoken to in its oldest."""
     info = read_version({**ENGINE, "ApiVersion": newest, "MinAPIVersion": oldest}, "x")
     assert chosen == info.api_version
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("1.44", (1, 44)), ("1.41", (1, 41)), ("1.51", (1, 51))])
+def test_version_that_is_asked_for_is_spoken(asked: str, expected: tuple[int, int]) -> None:
+    """Not the newest, when somebody names another one."""
+    assert expected == read_version(ENGINE, "x", asked=asked).api_version
+
+
+@pytest.mark.parametrize(
+    ("asked", "newest", "oldest", "remedy"),
+    [
+        ("1.25", "1.51", "1.24", "name one from 1.41 to 1.51, or leave"),
+        ("1.43", "1.55", "1.44", "name one from 1.44 to 1.51, or leave"),
+        ("1.51", "1.45", "1.24", "name one from 1.41 to 1.45, or leave"),
+        ("1.52", "1.55", "1.44", "name one from 1.44 to 1.51, or leave"),
+        ("1.25", "1.41", "1.12", "x: name 1.41, or leave"),
+        ("1.40", "1.40", "1.12", "unix:///x: leave --api-version (DOCKER_API_VERSION) out"),
+    ],
+)
+def test_version_that_a_side_does_not_speak_is_refused(asked: str, newest: str, oldest: str, remedy: str) -> None:
+    """In an older one containers would lose settings, in a newer one we would misread them; the remedy is named."""
+    with pytest.raises(EngineUnavailableError, match=f"API version {asked} is asked for") as caught:
+        read_version({**ENGINE, "ApiVersion": newest, "MinAPIVersion": oldest}, "unix:///x", asked=asked)
+    assert remedy in str(caught.value)
+
+
+def test_help_names_the_versions_that_may_be_asked_for() -> None:
+    """Whoever moves the limits says so there."""
+    (option,) = (option for option in declared_options() if option.key == "engine.api_version")
+    low, high = ("{}.{}".format(*version) for version in (OLDEST_KNOWN_API, NEWEST_KNOWN_API))
+    assert f"from {low} to {high}" in option.help
 
 
 @pytest.mark.parametrize("version", [None, "", "1", "v1.41", "1.41.0", "١.٤", 1.41e9, [], "1.4\n"])

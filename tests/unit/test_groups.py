@@ -183,6 +183,20 @@ def test_what_several_groups_restart_is_restarted_by_the_last() -> None:
     assert with_web[0].after == {"a", "b", "c"} - {with_web[0].key}
 
 
+def test_compose_order_counts_only_where_it_is_wanted() -> None:
+    """Without it compose's label neither orders nor restarts; Watchtower's own label does."""
+    containers = [
+        of_compose("db"), of_compose("web", "db:service_started:true"), of_compose("job", "db:service_started:true"),
+        after("own", "db"),
+    ]  # fmt: skip
+    wanted = grouped(containers, "db web")
+    assert shape(wanted) == ["db job(restart) own(restart)", "web"]
+    assert wanted.groups[1].after == {"db"}
+    unwanted = grouped(containers, "db web", use_compose=False)
+    assert shape(unwanted) == ["db own(restart)", "web"]
+    assert unwanted.groups[1].after == frozenset()
+
+
 def test_circle_costs_its_members_only() -> None:
     """They have no order; those outside go on."""
     containers = [after("a", "b"), after("b", "a"), a_container("c"), after("d", "c")]

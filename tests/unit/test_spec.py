@@ -214,6 +214,17 @@ def test_empty_settings_are_not_sent() -> None:
     assert base == host_of(a_document(host=empty))
 
 
+def test_limit_that_is_left_out_is_not_sent() -> None:
+    """Everything else is sent as before."""
+    limits = {"NanoCpus": 500_000_000, "CpuShares": 512, "MemorySwappiness": 0, "Memory": 1 << 30}
+    container = a_document(host=limits)
+    facts = replace(ENGINE_28, left_out=frozenset({"NanoCpus", "MemorySwappiness"}))
+    sent = host_of(container, engine=facts)
+    usual = host_of(container, engine=ENGINE_28)
+    assert sent == {key: value for key, value in usual.items() if key not in ("NanoCpus", "MemorySwappiness")}
+    assert limits.keys() <= usual.keys()
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "is_sent"),
     [

@@ -601,7 +601,9 @@ def _asked_api(asked: str, name: str, oldest: tuple[int, int], newest: tuple[int
     low, high = max(oldest, OLDEST_KNOWN_API), min(newest, NEWEST_KNOWN_API)
     if version is not None and low <= version <= high:
         return version
-    spoken = f"name one from {_dotted(low)} to {_dotted(high)}, or " if low <= high else ""
+    spoken = ""
+    if low <= high:
+        spoken = f"name {_dotted(low)}, or " if low == high else f"name one from {_dotted(low)} to {_dotted(high)}, or "
     raise EngineUnavailableError(
         f"API version {asked} is asked for, which cannot be spoken with the engine at {name}: "
         f"{spoken}leave --api-version (DOCKER_API_VERSION) out"

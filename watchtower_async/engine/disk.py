@@ -140,6 +140,8 @@ def measure(places: Places) -> FreeSpace:
 async def look_for_free_space(info: JsonObject, viewpoint: Viewpoint) -> FreeSpace:
     """Return how much is free, within five seconds. A look that is cancelled leaves a thread behind until it ends."""
     places = places_to_look(info, viewpoint)
+    if not places.paths:
+        return measure(places)
     with anyio.move_on_after(LOOK_SECONDS):
         return await anyio.to_thread.run_sync(measure, places, abandon_on_cancel=True)
     return FreeSpace(None, f"{places.paths[0]} does not answer")

@@ -88,6 +88,7 @@ class RegistryClient:
         limits: ClientLimits = ClientLimits(),  # noqa: B008 - frozen
         ca_bundle: Path | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        unverified_context: ssl.SSLContext | None = None,
         resolver: AbstractResolver | None = None,
         environ: Mapping[str, str] = os.environ,
         draw: Callable[[], float] = random.random,
@@ -98,8 +99,8 @@ class RegistryClient:
         """`insecure_hosts` may be asked without a trusted certificate, or over http, as loopback ones always may.
 
         Certificates are checked with `ssl_context`, else the CAs of `ca_bundle`, else those of the system or of
-        `SSL_CERT_FILE`. `environ` names the proxies. `draw` returns random numbers from 0 to 1. `listener` hears how
-        registries answer.
+        `SSL_CERT_FILE`; `unverified_context` is for insecure hosts. `environ` names the proxies. `draw` returns random
+        numbers from 0 to 1. `listener` hears how registries answer.
         """
         if ssl_context is None and ca_bundle is not None:
             ssl_context = ssl.create_default_context(cafile=str(ca_bundle))
@@ -109,6 +110,7 @@ class RegistryClient:
             limits=limits,
             environ=environ,
             ssl_context=ssl_context,
+            unverified_context=unverified_context,
             resolver=resolver,
             listener=listener,
         )

@@ -101,10 +101,15 @@ class Transport:
         limits: ClientLimits,
         environ: Mapping[str, str],
         ssl_context: ssl.SSLContext | None = None,
+        unverified_context: ssl.SSLContext | None = None,
         resolver: AbstractResolver | None = None,
         listener: RegistryListener = UNHEARD,
     ) -> None:
-        """Without a context the system's certificates count, or those that `SSL_CERT_FILE` names."""
+        """Without a context the system's certificates count, or those that `SSL_CERT_FILE` names.
+
+        `unverified_context` is for hosts whose certificate is not checked.
+        """
+        self._unverified = unverified_context or False
         self._user_agent = user_agent
         self._limits = limits
         self._environ = environ
@@ -198,7 +203,7 @@ class Transport:
                 headers=headers,
                 data=request.form,
                 allow_redirects=False,
-                ssl=not request.unverified_host or (url.raw_host or "").lower() != request.unverified_host,
+                ssl=self._unverified if _is_unverified(request, url) else True,
                 proxy=None if proxy is None else proxy.url,
                 proxy_headers=proxy_headers,
             ) as response:
@@ -249,6 +254,10 @@ async def _without_hidden_retry(
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
         raise _BrokenOffError from None
+
+
+def _is_unverified(request: Request, url: yarl.URL) -> bool:
+    return bool(request.unverified_host) and (url.raw_host or "").lower() == request.unverified_host
 
 
 def _may_send_form_on(status: int, source: yarl.URL, target: yarl.URL) -> bool:

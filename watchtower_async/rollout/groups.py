@@ -202,17 +202,21 @@ def make_groups(
     documents: Mapping[str, JsonObject] | None = None,
     held: Mapping[str, str] | None = None,
     aims: Mapping[str, Aim] | None = None,
+    use_compose: bool = True,
 ) -> Grouping:
     """Group the containers to be updated, given by name. `aims` are what they move to.
+
+    `use_compose` says whether compose's `depends_on` counts.
 
     The list of containers tells about networks and links only; shared pid and ipc namespaces are known for the
     inspected `documents` (by container id). `held` are containers that must not be touched, each with the reason.
     """
     present = {item.name: item for item in containers if item.state not in _LEAVING}
     stale = frozenset(updates) & present.keys()
-    grouper = _Grouper(present, _relations(list(present.values()), documents or {}), stale, _held(present, held or {}))
+    relations = _relations(list(present.values()), documents or {}, use_compose=use_compose)
+    grouper = _Grouper(present, relations, stale, _held(present, held or {}))
     drafts, left_out = grouper.draft_all()
-    del grouper  # its tables are larger than what comes out
+    del grouper, relations  # its tables are larger than what comes out
     return Grouping(tuple(_finish(draft, present, stale, aims or {}) for draft in drafts), left_out)
 
 
@@ -242,9 +246,11 @@ class _Relations:
     """Those that are restarted when a container was updated or restarted."""
 
 
-def _relations(containers: Sequence[ContainerSummary], documents: Mapping[str, JsonObject]) -> _Relations:
+def _relations(
+    containers: Sequence[ContainerSummary], documents: Mapping[str, JsonObject], *, use_compose: bool
+) -> _Relations:
     names = {item.id: item.name for item in containers}
-    order = dependencies(containers)
+    order = dependencies(containers, use_compose=use_compose)
     links = _links(containers)
     sharers: dict[str, set[str]] = {}
     bound: dict[str, set[str]] = {}
@@ -264,7 +270,8 @@ def _relations(containers: Sequence[ContainerSummary], documents: Mapping[str, J
                 sharers.setdefault(target, set()).add(item.name)
             if target not in order[item.name]:  # a label has replaced what the engine tells
                 order[item.name] |= {target}
-    return _Relations(order, sharers=sharers, bound=bound, restarted=_restarted(containers, order.keys()))
+    restarted = _restarted(containers, order.keys(), use_compose=use_compose)
+    return _Relations(order, sharers=sharers, bound=bound, restarted=restarted)
 
 
 def _owner(mode: str) -> str:
@@ -280,7 +287,9 @@ def _links(containers: Iterable[ContainerSummary]) -> dict[str, list[str]]:
     return targets
 
 
-def _restarted(containers: Sequence[ContainerSummary], known: Collection[str]) -> dict[str, set[str]]:
+def _restarted(
+    containers: Sequence[ContainerSummary], known: Collection[str], *, use_compose: bool
+) -> dict[str, set[str]]:
     restarted: dict[str, set[str]] = {}
     by_service: dict[tuple[str, str], list[str]] = {}
     services: list[tuple[str, tuple[str, str]]] = []
@@ -291,7 +300,7 @@ def _restarted(containers: Sequence[ContainerSummary], known: Collection[str]) -
         if labels.get(DEPENDS_ON):
             for name in labels[DEPENDS_ON].split(","):
                 restarted.setdefault(name.strip().removeprefix("/"), set()).add(item.name)
-        else:
+        elif use_compose:
             wanted = restarting_services(labels.get(COMPOSE_DEPENDS_ON, ""))
             services += [(item.name, (project, service)) for service in wanted]
     for dependent, service in services:

@@ -73,7 +73,8 @@ def _course(rollout_id: str, parts: Iterable[str], groups: Iterable[Group], book
 
 
 def _planned(group: Group, inside: frozenset[str], book: PolicyBook, needs: Needs) -> PlannedGroup:
-    policy = book.policy_of(group.names)
+    # What is only restarted has no say in how the others are replaced.
+    policy = book.policy_of(member.name for member in group.create_order)
     deadline = needs(group) if policy.start_deadline is None else policy.start_deadline.total_seconds()
     return PlannedGroup(
         replace(group, after=group.after & inside), policy.monitor.total_seconds(), deadline, policy.order

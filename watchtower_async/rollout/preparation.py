@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from watchtower_async.credentials.credential import Anonymous, registry_auth_header
 from watchtower_async.engine.client import Engine, JsonObject
+from watchtower_async.engine.disk import Disk, RoomForAll
 from watchtower_async.engine.injected_files import find_injected_files
 from watchtower_async.engine.inventory import ContainerSummary, read_container
 from watchtower_async.engine.spec import EngineFacts, Neighbourhood, Recreation, Refusal, recreate
@@ -29,6 +30,7 @@ from watchtower_async.errors import (
 )
 from watchtower_async.images.digest import Digest
 from watchtower_async.images.reference import Reference, parse_reference
+from watchtower_async.rollout.blame import Blame
 from watchtower_async.rollout.order import OrderChoice, choose_order
 from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.sharers import Sharers
@@ -134,7 +136,9 @@ class PreparedGroup:
 class Preparation:
     """Prepares replacements on one engine. Pulls images, and touches no container."""
 
-    def __init__(self, *, engine: Engine, facts: EngineFacts, sharers: Sharers) -> None:
+    def __init__(self, *, engine: Engine, facts: EngineFacts, sharers: Sharers, disk: Disk | None = None) -> None:
+        """`disk` says whether there is room for a pull; without one there always is."""
+        self._disk = disk or RoomForAll()
         self._engine = engine
         self._facts = facts
         self._sharers = sharers
@@ -326,6 +330,9 @@ class Preparation:
         assert target.reference is not None
         # By digest, so that a tag that moves in the meantime changes nothing.
         name = f"{target.reference.repository}@{target.digest}"
+        no_room = await self._disk.reason_against_pull()
+        if no_room is not None:
+            return replace(_failed(f"the new image is not pulled: {no_room}"), blame=Blame.HOST)
         try:
             await self._pull_as_known(name, target.registry_auth, platform)
             return await self._engine.inspect_image(name)

@@ -30,6 +30,7 @@ from typing import Protocol
 import anyio
 
 from watchtower_async.engine.client import CALL_SECONDS, STOP_EXTRA_SECONDS, Engine
+from watchtower_async.engine.disk import Disk
 from watchtower_async.engine.injected_files import carry_over
 from watchtower_async.engine.spec import EngineFacts
 from watchtower_async.engine.spec_parts import section
@@ -132,16 +133,18 @@ class Replacer:
         settings: ReplacementSettings,
         sharers: Sharers | None = None,
         haste: anyio.Event | None = None,
+        disk: Disk | None = None,
     ) -> None:
         """`owner` is what this updater writes into the names of an unfinished replacement.
 
-        `haste` is set when the updater has to leave: what is begun is then brought to an end within seconds.
+        `haste` is set when the updater has to leave: what is begun is then brought to an end within seconds. `disk`
+        says whether there is room for a pull.
         """
         self.engine = engine
         self.owner = owner
         self.settings = settings
         self.sharers = sharers or Sharers(engine)
-        self._preparation = Preparation(engine=engine, facts=facts, sharers=self.sharers)
+        self._preparation = Preparation(engine=engine, facts=facts, sharers=self.sharers, disk=disk)
         self._steps = Steps(
             engine=engine,
             owner=owner,

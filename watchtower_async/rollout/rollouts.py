@@ -33,6 +33,7 @@ from watchtower_async.rollout.course_events import (
     ResumeAsked,
     Superseded,
 )
+from watchtower_async.rollout.groups import Role
 from watchtower_async.state.contents import StoredRollout
 
 SUPERSEDE_SECONDS = 900.0
@@ -59,6 +60,8 @@ class Hold:
     rollout: str
     reason: str
     digest: str | None
+    is_replaced: bool = True
+    """Whether the rollout makes it anew; otherwise it only restarts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,9 @@ class Rollouts:
         self._on_over = on_over
         self._tell = tell
         self._open: dict[str, Coordinator] = {}
-        self._at_work: set[str] = set()
+        self._over: dict[str, tuple[Course, Progress] | None] = {}
+        """What is stored and over, but was not closed; None for what cannot be read."""
+        self._at_work: str | None = None
         self._turn = anyio.Lock()
         self._wanted: list[str] = []
         self._news = anyio.Event()
@@ -128,7 +133,18 @@ class Rollouts:
     @property
     def is_at_work(self) -> bool:
         """Say whether a rollout is being carried out now."""
-        return bool(self._at_work)
+        return self._at_work is not None
+
+    @property
+    def images_needed(self) -> frozenset[str]:
+        """Return the ids of the images that an open rollout may have to go back to."""
+        return frozenset(
+            member.image_id
+            for coordinator in self._open.values()
+            for planned in coordinator.course.groups
+            if coordinator.progress.phase_of(planned.key) is not Phase.ENDED
+            for member in planned.group.create_order
+        )
 
     def holds(self) -> dict[str, Hold]:
         """Return by name the containers that an open rollout has not let go of."""
@@ -141,7 +157,8 @@ class Rollouts:
                     continue
                 for member in planned.group.members:
                     digest = None if member.aim is None else member.aim.digest
-                    found[member.name] = Hold(coordinator.course.id, text, digest)
+                    is_replaced = member.role is not Role.RESTART
+                    found[member.name] = Hold(coordinator.course.id, text, digest, is_replaced)
         return found
 
     # ---- carrying out ------------------------------------------------------------------------------------------
@@ -162,6 +179,8 @@ class Rollouts:
     async def take_up(self) -> None:
         """Take up what the last process left: once, and after recovery. What was paused stays so."""
         self.load()
+        for identity, left in tuple(self._over.items()):
+            await self._close(identity, left)
         self._wanted += [
             identity for identity, coordinator in self._open.items() if coordinator.progress.state not in AT_REST
         ]
@@ -170,14 +189,17 @@ class Rollouts:
     def load(self) -> None:
         """Read what is stored, to know of it; nothing begins."""
         for stored in self._store.load_rollouts():
-            if stored.id in self._open:
+            if stored.id in self._open or stored.id in self._over:
                 continue
             try:
                 course, progress = read_document(stored.document)
             except ValueError as error:
                 self._tell(f"rollout {stored.id} is given up: {error}")
+                self._over[stored.id] = None
                 continue
-            if progress.state not in FINAL:
+            if progress.state in FINAL:
+                self._over[stored.id] = (course, progress)
+            else:
                 self._add(course, progress)
 
     async def finish_wanted(self) -> None:
@@ -209,20 +231,40 @@ class Rollouts:
     async def _record(self, course: Course, progress: Progress) -> None:
         await self._store.save_rollout(course.id, write_document(course, progress))
 
-    async def _carry_out(self, coordinator: Coordinator) -> None:
-        identity = coordinator.course.id
-        if identity in self._at_work:
+    async def _carry_out(self, coordinator: Coordinator, *, patience: float | None = None) -> None:
+        """Carry it out when its turn comes; with `patience` (seconds) only where that is soon enough."""
+        # One at a time, so that the promise about how much is down at once holds for the engine.
+        has_turn = False
+        with anyio.move_on_after(patience):
+            await self._turn.acquire()
+            has_turn = True
+        if not has_turn:
             return
-        self._at_work.add(identity)
         try:
-            # One at a time, so that the promise about how much is down at once holds for the engine.
-            async with self._turn:
-                await coordinator.run()
+            await self._carry_out_now(coordinator)
         finally:
-            self._at_work.discard(identity)
-        if coordinator.progress.is_over and self._open.pop(identity, None) is not None:
-            await self._on_over(coordinator.course, coordinator.progress)
-            await self._store.forget_rollout(identity)
+            self._turn.release()
+
+    async def _carry_out_now(self, coordinator: Coordinator) -> None:
+        identity = coordinator.course.id
+        if identity not in self._open:
+            return  # somebody else had it carried out in the meantime
+        self._at_work = identity
+        try:
+            await coordinator.run()
+        finally:
+            self._at_work = None
+        if coordinator.progress.is_over:
+            self._over[identity] = (coordinator.course, coordinator.progress)
+            del self._open[identity]
+            await self._close(identity, self._over[identity])
+
+    async def _close(self, identity: str, left: tuple[Course, Progress] | None) -> None:
+        """Do what is due at the end, and forget it. Interrupted, the next start does it again."""
+        if left is not None:
+            await self._on_over(*left)
+        await self._store.forget_rollout(identity)
+        self._over.pop(identity, None)
 
     # ---- requests ----------------------------------------------------------------------------------------------
 
@@ -240,17 +282,11 @@ class Rollouts:
 
     async def supersede(self, rollouts: Iterable[str]) -> None:
         """Let rollouts give way to a newer image, and wait until they have stopped."""
-        with anyio.move_on_after(SUPERSEDE_SECONDS):
-            for identity in rollouts:
-                with suppress(IllegalTransitionError):
-                    self._ask(identity, Superseded("a newer image is there"))
-                while identity in self._open:
-                    if identity in self._wanted:
-                        self._wanted.remove(identity)
-                    if identity in self._at_work:
-                        await anyio.sleep(0.1)
-                    else:
-                        await self._carry_out(self._open[identity])
+        for identity in rollouts:
+            with suppress(IllegalTransitionError):
+                self._ask(identity, Superseded("a newer image is there"))
+            if identity in self._open:
+                await self._carry_out(self._open[identity], patience=SUPERSEDE_SECONDS)
 
     def _ask(self, rollout: str, request: Request) -> RolloutView:
         coordinator = self._open.get(rollout)
@@ -258,7 +294,7 @@ class Rollouts:
             known = ", ".join(self._open) or "there is none"
             raise IllegalTransitionError(f"there is no open rollout {rollout}; open: {known}")
         coordinator.ask(request)
-        if rollout not in self._at_work and rollout not in self._wanted:
+        if rollout != self._at_work and rollout not in self._wanted:
             self._wanted.append(rollout)
             self._news.set()
         return _view(coordinator)

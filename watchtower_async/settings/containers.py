@@ -102,7 +102,8 @@ class UpdateSettings:
         help="Remove an image that an update of ours has left unused.",
     )  # fmt: skip
     remove_volumes: bool = declare(
-        "--remove-volumes", env="WATCHTOWER_REMOVE_VOLUMES", default=False, parse=parse_bool, is_carried_out=False,
+        "--remove-volumes", env="WATCHTOWER_REMOVE_VOLUMES", default=False, parse=parse_bool,
+        no_effect="the new container takes the anonymous volumes over, with what is in them",
         help="Remove anonymous volumes together with their container.",
     )  # fmt: skip
     stop_timeout: timedelta = declare(
@@ -112,8 +113,7 @@ class UpdateSettings:
     )  # fmt: skip
     use_compose_depends_on: bool = declare(
         "--use-compose-depends-on", env="WATCHTOWER_USE_COMPOSE_DEPENDS_ON", default=True, parse=parse_bool,
-        shown_default="true", is_carried_out=False,
-        help="Take the order of containers from compose's depends_on, too.",
+        shown_default="true", help="Take the order of containers from compose's depends_on, too.",
     )  # fmt: skip
     cooldown: timedelta = declare(
         "--cooldown-delay", env="WATCHTOWER_COOLDOWN_DELAY", default=timedelta(0), parse=parse_cooldown, metavar="AGE",
@@ -134,16 +134,15 @@ class UpdateSettings:
     )  # fmt: skip
     min_free: int = declare(
         "--min-free", env="WATCHTOWER_MIN_FREE", default=0, parse=parse_size, metavar="SIZE", shown_default="0",
-        is_carried_out=False,
         help="Pull nothing while the engine's disk has less free space than this, such as 2GB.",
     )  # fmt: skip
     disable_memory_swappiness: bool = declare(
         "--disable-memory-swappiness", env="WATCHTOWER_DISABLE_MEMORY_SWAPPINESS", default=False, parse=parse_bool,
-        is_carried_out=False, help="Leave memory swappiness out of new containers (Podman with cgroup v2 refuses it).",
+        help="Leave memory swappiness out of new containers (Podman with cgroup v2 refuses it).",
     )  # fmt: skip
     cpu_copy_mode: CpuCopyMode = declare(
         "--cpu-copy-mode", env="WATCHTOWER_CPU_COPY_MODE", default=CpuCopyMode.AUTO, parse=one_of(CpuCopyMode),
-        metavar="MODE", shown_default="auto", is_tolerant=True, is_carried_out=False,
+        metavar="MODE", shown_default="auto", is_tolerant=True,
         help="auto, full or none: which CPU limits a new container gets; auto leaves out what Podman refuses.",
     )  # fmt: skip
     ephemeral_self_update: bool = declare(

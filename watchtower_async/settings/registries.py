@@ -36,12 +36,11 @@ class RegistrySettings:
     )  # fmt: skip
     tls_skip: bool = declare(
         "--registry-tls-skip", env="WATCHTOWER_REGISTRY_TLS_SKIP", default=False, parse=parse_bool,
-        is_carried_out=False,
         help="Ask every registry without verifying its certificate; --insecure-registries names single ones.",
     )  # fmt: skip
     tls_min_version: TlsVersion = declare(
         "--registry-tls-min-version", env="WATCHTOWER_REGISTRY_TLS_MIN_VERSION", default=TlsVersion.TLS1_2,
-        parse=one_of(TlsVersion), metavar="VERSION", shown_default="TLS1.2", is_tolerant=True, is_carried_out=False,
+        parse=one_of(TlsVersion), metavar="VERSION", shown_default="TLS1.2", is_tolerant=True,
         help="TLS1.2 or TLS1.3: the oldest TLS to speak with a registry.",
     )  # fmt: skip
     warn_on_head_failure: HeadWarning = declare(

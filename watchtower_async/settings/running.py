@@ -44,8 +44,8 @@ class EngineSettings:
     )  # fmt: skip
     api_version: str = declare(
         "--api-version", "-a", env="DOCKER_API_VERSION", default="", parse=parse_api_version, metavar="VERSION",
-        shown_default="the newest that both sides know", is_carried_out=False,
-        help="Version of the engine's API to speak.",
+        shown_default="the newest that both sides know",
+        help="Version of the engine's API to speak, from 1.41 to 1.51; one that the engine does not know is refused.",
     )  # fmt: skip
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:

@@ -160,6 +160,10 @@ class Planner:
             sightings=tuple(sightings),
         )
 
+    def watched(self, inventory: Inventory) -> tuple[ContainerSummary, ...]:
+        """Return the containers that a plan is about."""
+        return tuple(item.container for item in select(inventory, self._policy).watched)
+
     async def uses(self, inventory: Inventory) -> tuple[Use, ...]:
         """Return what a session asks registries for, and for which containers. Raises EngineUnavailableError."""
         selection = select(inventory, self._policy)
