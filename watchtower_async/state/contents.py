@@ -166,7 +166,7 @@ class Contents:
 
 
 def _bounded(sightings: dict[tuple[str, Digest], Sighting]) -> dict[tuple[str, Digest], Sighting]:
-    # Several digests of one image, since mirrors that lag behind let a tag jump back and forth. Few of them, so that one
+    # Several digests of one image, as mirrors that lag behind let a tag jump back and forth. Few of them, so that one
     # that moves all the time does not drive out those that wait for their day.
     by_image: dict[str, list[Sighting]] = {}
     for sighting in sorted(sightings.values(), key=lambda item: item.since):
