@@ -24,7 +24,7 @@ class RowCount:
         self._proven: set[str] = set()
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Remember the rows of a test. Raises UsageError for a row that does not exist or that is said to be left out."""
+        """Remember the rows of a test. Raises UsageError for one that does not exist or is left out."""
         rows = {row for mark in item.iter_markers("row") for row in mark.args}
         if rows - ROWS.keys():
             raise pytest.UsageError(f"{item.nodeid} names unknown rows: {', '.join(sorted(rows - ROWS.keys()))}")

@@ -115,7 +115,7 @@ class Scene:
     def outdated(
         self, short: str, *command: str, tag: str = "latest", options: tuple[str, ...] = (), **labels: str
     ) -> str:
-        """Run a container of the old image and return its ID; a label's name goes without the prefix, with `__` for a dot."""
+        """Run a container of the old image, return its ID; a label goes without the prefix, with `__` for a dot."""
         written = [f"--label={PREFIX}.{name.replace('__', '.').replace('_', '-')}={v}" for name, v in labels.items()]
         image = self.image(tag)
         return self.docker.run(self.name(short), image, *command, options=(*_NO_PATIENCE, *written, *options))

@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -87,22 +86,9 @@ def serving(
     address = ("--http-api-host", "127.0.0.1", "--http-api-port", str(port), "--http-api-token", TOKEN)
     updater = replace(scene.updater, environment=env or {})
     with updater.running(*JSON_LOG, "--rollout-monitor", "0s", *address, *arguments) as process:
-        service = Service(port, process, tls)
-        _wait_for(service)
-        yield service
-
-
-def _wait_for(service: Service) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            if service.ask("GET", "/livez", token=None).status != 503:
-                return
-        except OSError:
-            pass
-        if time.monotonic() > deadline or service.process.poll() is not None:
-            raise AssertionError(f"the service did not come up: {service.stop().log}")
-        time.sleep(0.1)
+        well = updater.wait_until_well(seconds=START_SECONDS)
+        assert well.code == 0, well.output + well.log
+        yield Service(port, process, tls)
 
 
 def _free_port() -> int:

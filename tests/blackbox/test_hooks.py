@@ -123,7 +123,7 @@ def test_environment_tells_about_the_container(hooked: Hooked) -> None:
     assert (hooked.scene.name("all"), hooked.ids["all"]) == (told["name"], told["id"])
     assert (hooked.scene.image(), "SIGKILL") == (told["image_name"], told["stop_signal"])
     assert all(name.startswith(f"{PREFIX}.") for name in told["labels"])
-    assert "echo after the check" == told["labels"][f"{PREFIX}.lifecycle.post-check"]
+    assert told["labels"][f"{PREFIX}.lifecycle.post-check"] == "echo after the check"
 
 
 @pytest.mark.row("12.9", "6.12", "2.37")

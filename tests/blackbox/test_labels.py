@@ -50,14 +50,13 @@ def street(scene: Scene) -> Street:
         "fresh": run("fresh", cooldown_delay="1d"),
         "chain": run("chain", container_chain="0" * 64),
         "orchestrated": run("orchestrated", ephemeral_orchestrator="true"),
+        "updater": run("updater", options=(f"--label={PREFIX}=true",)),
         "db": run(
             "db",
             options=(project, "--label=com.docker.compose.service=db", "--label=com.docker.compose.container-number=1"),
         ),
     }
     same = f"{scene.prefix}-keep:old"
-    original = f"--label=com.centurylinklabs.zodiac.original-image={scene.image()}"
-    ids["zodiac"] = scene.docker.run(scene.name("zodiac"), same, options=("--stop-signal=SIGKILL", original))
     depends = f"--label={PREFIX}.depends-on={scene.name('plain')}"
     ids["dependent"] = scene.docker.run(scene.name("dependent"), same, options=("--stop-signal=SIGKILL", depends))
     compose = (
@@ -107,13 +106,6 @@ def test_scope_label_takes_the_container_out_of_other_scopes(street: Street) -> 
     assert street.state("blue") is None
 
 
-@pytest.mark.row("6.10")
-def test_zodiac_original_image_is_the_name_to_look_for(street: Street) -> None:
-    """Not the name from which the container was made."""
-    assert street.scene.is_updated("zodiac")
-    assert street.told.item(street.scene.name("zodiac"))["imageName"] == street.scene.image()
-
-
 @pytest.mark.row("6.11")
 def test_cooldown_delay_label_holds_a_young_image(street: Street) -> None:
     """No option asks for it."""
@@ -149,6 +141,7 @@ def test_unreadable_label_counts_as_absent(street: Street) -> None:
     assert street.scene.is_updated("odd")
 
 
+@pytest.mark.full
 @pytest.mark.row("6.20", "6.3", "6.17", "6.18", "6.19", "2.27", "2.31")
 def test_label_against_the_option_monitor_only(scene: Scene) -> None:
     """A label lifts the option only where labels take precedence."""
@@ -161,12 +154,13 @@ def test_label_against_the_option_monitor_only(scene: Scene) -> None:
     scene.once("--monitor-only", f"{scene.prefix}-l-.*")
     assert all(scene.is_as_it_was(f"l-{short}", container_id) for short, container_id in ids.items())
     scene.once("--monitor-only", "--label-take-precedence", f"{scene.prefix}-l-.*")
-    assert ["false"] == [
-        short for short, container_id in ids.items() if not scene.is_as_it_was(f"l-{short}", container_id)
+    assert [short for short, container_id in ids.items() if not scene.is_as_it_was(f"l-{short}", container_id)] == [
+        "false"
     ]
     assert scene.is_updated("l-false")
 
 
+@pytest.mark.full
 @pytest.mark.row("6.2", "2.14")
 def test_label_enable_wants_the_label(scene: Scene) -> None:
     """Present and true."""
@@ -178,6 +172,7 @@ def test_label_enable_wants_the_label(scene: Scene) -> None:
     assert scene.is_as_it_was("e-odd", odd)
 
 
+@pytest.mark.full
 @pytest.mark.row("6.6", "2.16")
 def test_scope_option_wants_the_label(scene: Scene) -> None:
     """Equal, and nothing else; `none` means those without one."""
@@ -191,6 +186,7 @@ def test_scope_option_wants_the_label(scene: Scene) -> None:
     assert scene.is_as_it_was("s-red", red)
 
 
+@pytest.mark.full
 @pytest.mark.row("6.11", "2.32")
 def test_cooldown_delay_label_overrules_the_option(scene: Scene) -> None:
     """`0` switches it off; what cannot be read leaves the option as it is."""
@@ -203,20 +199,7 @@ def test_cooldown_delay_label_overrules_the_option(scene: Scene) -> None:
 
 
 @pytest.mark.row("6.1")
-def test_watchtower_label_marks_an_updater(scene: Scene) -> None:
-    """An updater that is not the one at work is left to itself; with another value it is a container as any other."""
-    other = scene.outdated("u-other", options=(f"--label={PREFIX}=true",))
-    scene.outdated("u-odd", options=(f"--label={PREFIX}=yes",))
-    told = scene.once(f"{scene.prefix}-u-.*")
-    assert scene.is_as_it_was("u-other", other), told.log
-    assert scene.is_updated("u-odd")
-
-
-@pytest.mark.row("6.7")
-def test_stop_signal_label_names_the_signal(scene: Scene) -> None:
-    """It wins over the container's own."""
-    scene.outdated("k-usr2", options=("--stop-signal", "SIGUSR2"), stop_signal="SIGKILL")
-    since = time.time()
-    scene.once("--stop-timeout", "1s", f"{scene.prefix}-k-.*")
-    signals = {signal for _, signal in scene.actions(since, "kill", "signal")}
-    assert signals == {"9"}
+def test_watchtower_label_does_not_keep_an_updater_from_being_updated(street: Street) -> None:
+    """Another updater than the one at work is a container as any other, and keeps its label."""
+    assert street.scene.is_updated("updater")
+    assert street.scene.docker.inspect(street.scene.name("updater"))["Config"]["Labels"][PREFIX] == "true"

@@ -60,13 +60,86 @@ def reported(scene: Scene) -> Reported:
     docker("pull", current)
     ids["fresh"] = docker.run(scene.name("fresh"), current, options=options())
     ids["unknown"] = docker.run(scene.name("unknown"), without_login(scene), options=options())
+    gone = scene.directory / "gone"
+    gone.mkdir()
+    mount = (f"--mount=type=bind,source={gone},target=/data", *options(f"depends-on={scene.name('updated')}"))
+    ids["stuck"] = docker.run(scene.name("stuck"), keep, options=mount)
+    gone.rmdir()
     told = scene.once("--enable-lifecycle-hooks", f"{scene.prefix}-.*")
     return Reported(scene, told, ids)
 
 
-def test_print(reported: Reported) -> None:
-    import json
+@pytest.mark.row("14.1", "2.68")
+def test_collections_are_there_and_sorted_by_id(reported: Reported) -> None:
+    """Each container is in the list of its state."""
+    report = reported.told.report
+    assert {"scanned", "updated", "failed", "skipped", "stale", "fresh", "restarted"} == report.keys()
+    assert all([item["id"] for item in items] == sorted(item["id"] for item in items) for items in report.values())
 
-    print(json.dumps(reported.told.report, indent=1))
-    print(reported.told.log)
-    assert 0
+
+@pytest.mark.row("14.2", "14.7")
+def test_check_that_failed_is_skipped_and_not_scanned(reported: Reported) -> None:
+    """Whether it is only watched or not."""
+    assert {"unknown"} == reported.names("skipped")
+    assert "unknown" not in reported.names("scanned")
+
+
+@pytest.mark.row("14.3")
+def test_same_image_is_fresh(reported: Reported) -> None:
+    """Nothing is newer."""
+    assert {"fresh"} == reported.names("fresh")
+
+
+@pytest.mark.row("14.4")
+def test_what_was_replaced_is_updated(reported: Reported) -> None:
+    """And nothing else is."""
+    assert {"updated"} == reported.names("updated")
+    assert reported.scene.is_updated("updated")
+
+
+@pytest.mark.row("14.5", "14.10")
+def test_failed_hook_makes_failed_and_not_updated(reported: Reported) -> None:
+    """It is counted after the work."""
+    assert "failed" in reported.names("failed")
+    assert "failed" not in reported.names("updated")
+
+
+@pytest.mark.row("14.6")
+def test_anything_else_is_stale(reported: Reported) -> None:
+    """Here the one that is only watched."""
+    assert {"stale"} == reported.names("stale")
+
+
+@pytest.mark.row("14.8")
+def test_linked_restart_that_succeeded_is_restarted(reported: Reported) -> None:
+    """Not Fresh."""
+    assert {"restarted"} == reported.names("restarted")
+
+
+@pytest.mark.row("14.9")
+def test_linked_restart_that_failed_is_told(reported: Reported) -> None:
+    """The log says so, and the container is not called restarted."""
+    failed = [line["container"] for line in reported.told.events("dependent.failed")]
+    assert [reported.scene.name("stuck")] == failed
+    assert "stuck" not in reported.names("restarted")
+
+
+@pytest.mark.row("14.11", "14.12", "14.13", "14.14", "14.16")
+def test_fields_of_a_container(reported: Reported) -> None:
+    """The old container's ID, names without a slash, the images before and after, all IDs short."""
+    scene = reported.scene
+    assert {
+        "id": reported.ids["updated"][:12],
+        "name": scene.name("updated"),
+        "imageName": scene.image(),
+        "currentImageId": scene.old.removeprefix("sha256:")[:12],
+        "latestImageId": scene.new.removeprefix("sha256:")[:12],
+        "state": "Updated",
+    } == reported.told.item(scene.name("updated"))
+
+
+@pytest.mark.row("14.15")
+def test_error_is_the_reason(reported: Reported) -> None:
+    """Of the hook, and of the registry."""
+    assert "exit code 1" in reported.told.item(reported.scene.name("failed"))["error"]
+    assert "unauthorized" in reported.told.item(reported.scene.name("unknown"))["error"]

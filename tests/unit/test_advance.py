@@ -34,6 +34,7 @@ from watchtower_async.rollout.course_events import (
     GroupRolledBack,
     GroupSettled,
     GroupSkipped,
+    GroupStalled,
     GroupUnfinished,
     GroupUp,
     LimitExceeded,
@@ -155,6 +156,22 @@ def test_group_that_is_slow_to_prepare_takes_no_slot() -> None:
     step = advance(course, begin(course), TimePassed(), now=0)
     step = advance(course, step.progress, GroupPrepared("b"), now=0)
     assert StartGroup("b") in step.commands
+
+
+def test_group_that_waits_for_a_login_is_prepared_further_and_not_counted() -> None:
+    """However many wait, the others are prepared and start; it has its turn when it is prepared after all."""
+    course = a_course("abcd")
+    step = advance(course, begin(course), TimePassed(), now=0)
+    step = advance(course, step.progress, GroupStalled("a"), now=0)
+    assert [command for command in step.commands if isinstance(command, PrepareGroup)] == [
+        PrepareGroup("a"), PrepareGroup("c"),
+    ]  # fmt: skip
+    step = advance(course, step.progress, GroupStalled("b"), now=0)
+    assert PrepareGroup("d") in step.commands
+    step = advance(course, step.progress, GroupPrepared("c"), now=0)
+    assert StartGroup("c") in step.commands
+    step = advance(course, step.progress, GroupPrepared("a"), now=0)
+    assert not step.progress.in_play["a"].is_stalled
 
 
 def test_chain_does_not_keep_others_from_free_slots() -> None:

@@ -41,6 +41,7 @@ from watchtower_async.events import (
     SessionStarted,
 )
 from watchtower_async.state.contents import QuarantineEntry
+from watchtower_async.tally import Tallies
 from watchtower_async.web.history import utc_now
 from watchtower_async.web.ports import Clock
 
@@ -94,6 +95,7 @@ class Live:
         self._most_clients = most_clients
         self._clients: set[Client] = set()
         self._news = anyio.Event()
+        self._tallies = Tallies()
         self._replaced: dict[str, ReplacementStarted] = {}
         """By the id of the image that was replaced, for the event about its removal."""
 
@@ -101,6 +103,7 @@ class Live:
         """Take in a fact."""
         if isinstance(event, ReplacementStarted):
             self._remember(event)
+        self._tallies.take_in(event)
         kind, data = self._told(event)
         document = {"type": kind, "timestamp": rfc3339(self._now()), "data": data}
         self._ring.append(Message(self._next, kind, json.dumps(document, separators=(",", ":"))))
@@ -166,8 +169,21 @@ class Live:
                 return "scan_started", {**self._settings(), "session": event.session}
             case ImageRemoved():
                 return "image_cleanup", {"images": [self._removed(event)]}
+            case SessionFinished():
+                return "scan_completed", self._completed(event)
             case _:
                 return told(event)
+
+    def _completed(self, event: SessionFinished) -> Data:
+        """A check without a result is counted apart, as in the answer to `/v1/update` and in the metrics."""
+        unknown = self._tallies.close(event.session).unknown
+        return {
+            "scanned": max(0, event.scanned - unknown),
+            "updated": event.updated,
+            "failed": max(0, event.failed - unknown),
+            "session": event.session,
+            "duration": round(event.duration, 3),
+        }
 
     def _removed(self, event: ImageRemoved) -> Data:
         started = self._replaced.get(event.image_id)
@@ -220,9 +236,6 @@ def told(event: Event) -> tuple[str, Data]:
     What a container wrote into its log is left out: it may hold anything.
     """
     match event:
-        case SessionFinished():
-            counts = {"scanned": event.scanned, "updated": event.updated, "failed": event.failed}
-            return "scan_completed", {**counts, "session": event.session, "duration": round(event.duration, 3)}
         case SessionFailed(session, reason):
             return "scan_failed", {"error": reason, "session": session}
         case ContainerJudged(item):
