@@ -31,7 +31,7 @@ from watchtower_async.engine.disk import EngineDisk, Viewpoint, this_machine
 from watchtower_async.engine.identity import read_traces, runs_in_container
 from watchtower_async.engine.inventory import take_inventory
 from watchtower_async.engine.spec_parts import labels_of
-from watchtower_async.errors import EngineError, SettingsError
+from watchtower_async.errors import EngineError, SettingsError, WatchtowerError
 from watchtower_async.events import Announcer, Degraded
 from watchtower_async.instance import owner_id
 from watchtower_async.registry.transport import UNHEARD, RegistryListener
@@ -96,6 +96,8 @@ class App:
         self._connection = Connection(settings=settings, environ=environ)
         self._timetable = read_timetable(settings)
         self._haste = anyio.Event()
+        self._leaving: anyio.CancelScope | None = None
+        """What a signal ends."""
 
     def run_service(self) -> int:
         """Run sessions until a signal comes, or one with `--run-once`.
@@ -164,6 +166,31 @@ class App:
             return await connected.session.make_plan()
 
     async def _run_service(self, plan: NotificationPlan, told: Notifications) -> int:
+        exit_code = EXIT_DONE
+        problem: WatchtowerError | None = None
+        # From the first moment to the last, so that no signal finds Python's own handler in the middle of something.
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with anyio.create_task_group() as group:
+                self._leaving = group.cancel_scope
+                group.start_soon(self._hear_signals, signals)
+                try:
+                    exit_code = await self._serve(plan, told)
+                except WatchtowerError as error:
+                    problem = error
+                group.cancel_scope.cancel()
+        if problem is not None:
+            raise problem
+        return exit_code
+
+    async def _hear_signals(self, signals: AsyncIterator[signal.Signals]) -> None:
+        async for number in signals:
+            self._log.info("updater.stopped", signal=signal.Signals(number).name)
+            # Docker kills after ten seconds. Until then every container that is down must be up again.
+            self._haste.set()
+            if self._leaving is not None:
+                self._leaving.cancel()
+
+    async def _serve(self, plan: NotificationPlan, told: Notifications) -> int:
         from watchtower_async.outlets.outlets import Outlets  # noqa: PLC0415 - a plan needs no server and no metrics
 
         status = Status(started=datetime.now(UTC))
@@ -237,30 +264,25 @@ class App:
     ) -> int:
         exit_code = EXIT_DONE
         schedule = self._settings.schedule
-        # The receiver outlives the group, so that a second signal does not cut the orderly end short.
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with anyio.create_task_group() as root:
+        before = self._leaving
+        async with anyio.create_task_group() as root:
+            self._leaving = root.cancel_scope  # what has to end in order is outside of it
 
-                async def run_once() -> None:
-                    nonlocal exit_code
-                    status.is_ready = True
-                    report = await service.run_session()
-                    exit_code = EXIT_FAILED if schedule.exit_code and not report.is_good else EXIT_DONE
-                    root.cancel_scope.cancel()
+            async def run_once() -> None:
+                nonlocal exit_code
+                status.is_ready = True
+                report = await service.run_session()
+                exit_code = EXIT_FAILED if schedule.exit_code and not report.is_good else EXIT_DONE
+                root.cancel_scope.cancel()
 
-                async def run_for_ever() -> None:
-                    root.start_soon(service.tell_news, name="credential news")
-                    await root.start(watcher.run, name="credential watcher")
-                    root.start_soon(connected.rollouts.serve, name="rollouts")
-                    await service.run()
+            async def run_for_ever() -> None:
+                root.start_soon(service.tell_news, name="credential news")
+                await root.start(watcher.run, name="credential watcher")
+                root.start_soon(connected.rollouts.serve, name="rollouts")
+                await service.run()
 
-                root.start_soon(run_once if schedule.run_once else run_for_ever, name="sessions")
-                async for number in signals:
-                    self._log.info("updater.stopped", signal=signal.Signals(number).name)
-                    # Docker kills after ten seconds. Until then every container that is down must be up again.
-                    self._haste.set()
-                    root.cancel_scope.cancel()
-                    break
+            root.start_soon(run_once if schedule.run_once else run_for_ever, name="sessions")
+        self._leaving = before
         return exit_code
 
     @asynccontextmanager

@@ -55,7 +55,7 @@ BUILT_IN: Mapping[str, str] = {
         "{% else %}no containers matched filter{% endfor %}{% endif %}"
     ),
     "json.v1": "{{ root | to_json }}",
-    "porcelain.json": "{{ report | to_porcelain_json }}",
+    "porcelain.json": "{% if report %}{{ report | to_porcelain_json }}{% endif %}",
 }
 """Watchtower's templates by name."""
 

@@ -36,7 +36,7 @@ from watchtower_async.rollout.outcome import Outcome, OutcomeKind
 from watchtower_async.rollout.sharers import Sharers
 from watchtower_async.rollout.transitions import UP, situations
 from watchtower_async.settings import Order
-from watchtower_async.updates.selection import label_is_true
+from watchtower_async.updates.selection import label_is_true, original_image
 
 ROLL_BACK_LABEL = "watchtower-async.rollback-to-failing"
 """True: a container that was failing before its replacement is put back, too, when the new one fails."""
@@ -308,6 +308,10 @@ class Preparation:
         found = self._recreation(member.document, member.old_image, member.new_image, neighbourhood)
         if isinstance(found, Refusal):
             raise EngineError("; ".join(found.reasons))
+        reference = member.target.reference
+        if reference is not None and original_image(labels_of(member.document)):
+            # Its label names another image than its configuration, and that one is what it moves to.
+            found = replace(found, request={**found.request, "Image": reference.familiar})
         return found
 
     async def _pull_all(self, members: Sequence[Prepared]) -> list[JsonObject] | Outcome:
