@@ -148,7 +148,9 @@ class EventLog:
                     "rollout.state", rollout=event.rollout, **named, state=event.state, reason=event.reason
                 )
             case RolloutLimitExceeded():
-                self._log.error(
+                # Going on is what everybody gets by default, and each failure is told by itself.
+                level = "debug" if event.action == "continue" else "error"
+                getattr(self._log, level)(
                     "rollout.limit_exceeded",
                     rollout=event.rollout,
                     failures=event.failures,
